@@ -1,0 +1,170 @@
+"""Architectures and candidates: immutable values without torch, checked when they are made."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nas_gym.canonical import canonical_operations
+from nas_gym.errors import InvalidArchitectureError
+from nas_gym.operations import INPUT, Number, Operation, Shape, cost
+
+__all__ = ["INPUT", "Architecture", "Candidate", "Operation", "Shape"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network as a graph of operations, in topological order; the last operation is the output.
+
+    Attributes:
+        input_shape: ``(channels, height, width)`` or ``(features,)``, without the batch.
+        operations: The graph's nodes.
+
+    Raises:
+        InvalidArchitectureError: The operations do not form a network; the message names the position.
+    """
+
+    input_shape: Shape
+    operations: tuple[Operation, ...]
+    shapes: tuple[Shape, ...] = field(init=False, compare=False, repr=False)
+    parameters: int = field(init=False, compare=False, repr=False)
+    macs: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.input_shape or min(self.input_shape) < 1:
+            raise InvalidArchitectureError(f"an input shape needs positive sizes, got {self.input_shape}")
+        if not self.operations:
+            raise InvalidArchitectureError("an architecture needs at least one operation")
+        shapes: list[Shape] = []
+        parameters = macs = 0
+        for position, operation in enumerate(self.operations):
+            inputs = operation.inputs
+            if not inputs or max(inputs) >= position or min(inputs) < INPUT:
+                raise InvalidArchitectureError(
+                    f"operation {position} ({operation}) must take its inputs from -1 (the network's input) "
+                    f"to {position - 1}, got {inputs}"
+                )
+            sources = tuple(self.input_shape if i == INPUT else shapes[i] for i in inputs)
+            try:
+                spent = cost(operation.kind, operation.settings, sources)
+            except InvalidArchitectureError as error:
+                raise InvalidArchitectureError(f"operation {position}: {error}") from None
+            shapes.append(spent.shape)
+            parameters += spent.parameters
+            macs += spent.macs
+        self.__dict__.update(shapes=tuple(shapes), parameters=parameters, macs=macs)
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the output without the batch."""
+        return self.shapes[-1]
+
+    @cached_property
+    def canonical_operations(self) -> tuple[Operation, ...]:
+        """The operations of the canonical form (`nas_gym.canonical`); equal for equal networks."""
+        return canonical_operations(self.operations, self.shapes, self.input_shape)
+
+    def canonical(self) -> "Architecture":
+        """Return the canonical architecture: no dead or idle operations, in canonical order."""
+        return Architecture(self.input_shape, self.canonical_operations or (Operation("identity"),))
+
+    @classmethod
+    def composed(
+        cls,
+        input_shape: Shape,
+        operations: tuple[Operation, ...],
+        shapes: tuple[Shape, ...],
+        parameters: int,
+        macs: int,
+    ) -> "Architecture":
+        """Return an architecture made of pieces that were checked before, without checking it again.
+
+        For search spaces that keep checked pieces: the caller vouches for shapes, parameters and MACs.
+        """
+        architecture = object.__new__(cls)
+        architecture.__dict__.update(
+            input_shape=input_shape, operations=operations, shapes=shapes, parameters=parameters, macs=macs
+        )
+        return architecture
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the architecture as JSON-ready data."""
+        return {
+            "input_shape": list(self.input_shape),
+            "operations": [
+                {"kind": o.kind, "settings": dict(o.settings), "inputs": list(o.inputs)} for o in self.operations
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Architecture":
+        """Return the architecture that `to_json` wrote.
+
+        Raises:
+            InvalidArchitectureError: The data lack a field or describe no network.
+        """
+        try:
+            operations = tuple(
+                Operation(str(o["kind"]), tuple(sorted(o["settings"].items())), tuple(map(int, o["inputs"])))
+                for o in data["operations"]
+            )
+            shape = tuple(map(int, data["input_shape"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidArchitectureError(
+                f"an architecture in JSON needs input_shape and operations with kind, settings and inputs: {error!r}"
+            ) from None
+        return cls(shape, operations)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a complete prefix stands for: an architecture and the training hyper-parameters its space decides.
+
+    Attributes:
+        architecture: The network.
+        hyperparameters: Pairs of name and value that override the recipe's, sorted by name.
+    """
+
+    architecture: Architecture
+    hyperparameters: tuple[tuple[str, Number], ...] = ()
+
+    def __post_init__(self) -> None:
+        if list(self.hyperparameters) != sorted(dict(self.hyperparameters).items()):
+            raise InvalidArchitectureError(
+                f"hyper-parameters need distinct, sorted names, got {self.hyperparameters}; use Candidate.of"
+            )
+
+    @classmethod
+    def of(cls, architecture: Architecture, hyperparameters: Mapping[str, Number] | None = None) -> "Candidate":
+        """Return the candidate with the hyper-parameters of a mapping."""
+        return cls(architecture, tuple(sorted((hyperparameters or {}).items())))
+
+    @cached_property
+    def key(self) -> str:
+        """32 hex digits, equal exactly for equal networks with equal hyper-parameters.
+
+        The first 128 bits of the SHA-256 of the canonical form (`nas_gym.canonical`).
+        """
+        parts = [repr(self.architecture.input_shape), repr(self.hyperparameters)]
+        for position, operation in enumerate(self.architecture.canonical_operations):
+            series = operation.inputs == (position - 1,)
+            parts.append(operation.label if series else f"{operation.label}<{operation.inputs}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the candidate as JSON-ready data."""
+        return {"architecture": self.architecture.to_json(), "hyperparameters": dict(self.hyperparameters)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | str) -> "Candidate":
+        """Return the candidate that `to_json` wrote, from data or from its JSON text.
+
+        Raises:
+            InvalidArchitectureError: The data are not a candidate.
+        """
+        loaded = json.loads(data) if isinstance(data, str) else data
+        if not isinstance(loaded, Mapping) or "architecture" not in loaded:
+            raise InvalidArchitectureError("a candidate in JSON needs the field 'architecture'")
+        return cls.of(Architecture.from_json(loaded["architecture"]), loaded.get("hyperparameters"))

@@ -121,7 +121,7 @@ class Dataset:
             for tensor in (part.inputs, part.targets):
                 array = tensor.detach().cpu().contiguous().numpy()
                 digest.update(f"{name} {array.dtype} {array.shape}".encode())
-                digest.update(array.reshape(-1).view("uint8"))
+                digest.update(array.reshape(-1).data)
         return digest.hexdigest()[:16]
 
     def normalised(

@@ -159,7 +159,6 @@ def _through_torchvision(name: str, root: Path, download: bool) -> Parts:
 
 def _from_torchvision(data: object, targets: object) -> Split:
     """Return a part from MNIST's tensors (n, h, w) or CIFAR's arrays (n, h, w, c), all uint8."""
-    images = np.asarray(data)
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)  # (n, c, h, w)
-    inputs = torch.from_numpy(np.ascontiguousarray(images))
-    return Split(inputs, torch.from_numpy(np.array(targets, dtype=np.int64)))
+    images = torch.as_tensor(data)
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (n, c, h, w)
+    return Split(images.contiguous(), torch.as_tensor(targets, dtype=torch.int64))

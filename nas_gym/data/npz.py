@@ -89,9 +89,10 @@ def _read(path: Path) -> dict[str, NDArray[np.generic]]:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError("it is damaged or of another kind, no zip archive")
-        with np.load(path, allow_pickle=False) as archive:
-            keys = list(archive.files)
-            arrays = {key: archive[key] for key in keys if key in wanted}
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                keys = list(archive.files)
+                arrays = {key: archive[key] for key in keys if key in wanted}
     except (*_UNREADABLE, *_DAMAGED) as error:
         raise DatasetError(
             f"{quoted(path)} cannot be read as an .npz of plain arrays ({_reason(error)}); "

@@ -104,8 +104,8 @@ def _resolve_npz(text: str, path: Path) -> list[Path]:
         if path.suffix.lower() != ".npz":
             raise DatasetError(f"expected {_EXPECTED}, got the file {quoted(path)}; only .npz files are read")
         return [path]
-    if "," in text:
-        pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    if len(pieces) > 1:
         return [file for piece in pieces for file in _resolve_npz(piece, _expanded(piece))]
     if glob.has_magic(text):
         matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - the pattern may be absolute

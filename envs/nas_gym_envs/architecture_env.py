@@ -1,0 +1,181 @@
+"""The environment: it wires space, evaluator, objective, budget and encoder, and computes nothing itself."""
+
+from collections.abc import Sequence
+from typing import Any, SupportsInt
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_gym.errors import ConfigurationError, OutOfSpaceError
+from nas_gym.evaluation import Evaluation, Evaluator, evaluate
+from nas_gym.objective import Objective, accuracy
+from nas_gym.spaces import Prefix, SearchSpace, n_actions
+from nas_gym_envs.budget import Budget
+from nas_gym_envs.encoding import MakeEncoder, Observation, one_hot
+
+
+class ArchitectureEnv(gym.Env[Observation, np.int64]):
+    """Designing a neural network, one decision per step.
+
+    ## Description
+    An episode builds one candidate: every step fills one slot of the search space ("activation", "layer 3",
+    "learning rate"). When the candidate is complete it is evaluated, usually by training it, and the episode ends.
+
+    ## Action Space
+    `Discrete(n)`, n being the size of the largest slot. Which actions are legal depends on the decisions so far:
+    `info["action_mask"]` (int8, shape (n,)) and `action_masks()` (bool, shape (n,)) tell. Masks are exact: every
+    legal action leaves a way to complete the candidate within all limits.
+
+    ## Observation Space
+    By default `Box(0, 1, (m,), float32)`: one one-hot block per slot, the first place of a block meaning "undecided".
+
+    ## Rewards
+    0 for every step but the last; then the objective of the evaluation, by default the validation accuracy in
+    [0, 1]. A failed training gives the objective's floor, an illegal action `illegal_reward`.
+
+    ## Starting State
+    Nothing is decided. `reset(options={"prefix": [...]})` starts after the given decisions. `unwrapped.prefix` is the
+    whole state: read it to save the state, assign it to restore it.
+
+    ## Episode End
+    `terminated` when the candidate is complete, or after an illegal action (`info["failure"]` then says what
+    was allowed). Once the budget is spent, every step is `truncated` and evaluates nothing.
+
+    ## Information
+    `action_mask`; `slot`, the index of the slot the next action fills, -1 at the end. On the last step of an
+    episode `actions` (list of int), and either `evaluation` (the deterministic fields of the evaluation) or `failure`,
+    or both: `failure` is a dict with `kind` and `reason`. `budget_spent` is True in a truncated step.
+
+    ## Arguments
+    See the constructor.
+
+    ## Version History
+    * v0: first version.
+
+    Args:
+        space: The decision process.
+        evaluator: Asked for complete candidates.
+        objective: From an evaluation to a reward; by default the validation accuracy.
+        budget: What may be spent; None: no end.
+        encoder: From the space to its encoder.
+        illegal_reward: Reward of an illegal action, finite.
+        render_mode: ``"ansi"`` (a table of the decisions so far), ``"rgb_array"`` (a drawing), or None.
+    """
+
+    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012  Gymnasium's convention
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        evaluator: Evaluator,
+        objective: Objective | None = None,
+        *,
+        budget: Budget | None = None,
+        encoder: MakeEncoder = one_hot,
+        illegal_reward: float = -1.0,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ConfigurationError(f"render_mode is one of {self.metadata['render_modes']}, got {render_mode!r}")
+        if not np.isfinite(illegal_reward):
+            raise ConfigurationError(f"illegal_reward must be finite, got {illegal_reward}")
+        self.space = space
+        self.evaluator = evaluator
+        self.objective = accuracy() if objective is None else objective
+        self.budget = budget
+        self.encoder = encoder(space)
+        self.illegal_reward = float(illegal_reward)
+        self.render_mode = render_mode
+        self.observation_space = self.encoder.observation_space
+        self.action_space = gym.spaces.Discrete(n_actions(space))
+        self.last_evaluation: Evaluation | None = None
+        self._place((), self.encoder.encode(()))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode; ``options={"prefix": [...]}`` starts after these decisions.
+
+        Raises:
+            OutOfSpaceError: The prefix is illegal or leaves nothing to decide.
+        """
+        super().reset(seed=seed)
+        self.prefix = tuple((options or {}).get("prefix", ()))
+        self.last_evaluation = None
+        return self._observation.copy(), self._info()
+
+    def step(self, action: SupportsInt) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take one decision; an illegal one ends the episode and never raises."""
+        if self.budget is not None and self.budget.exhausted:
+            return self._observation.copy(), 0.0, False, True, self._info() | {"budget_spent": True}
+        chosen, slot = int(action), self._slot
+        if slot is None or not 0 <= chosen < len(self._mask) or not self._mask[chosen]:
+            return self._fail(chosen)
+        self._place((*self._prefix, chosen), self.encoder.advance(self._observation, slot, chosen))
+        if self._slot is not None:
+            return self._observation.copy(), 0.0, False, False, self._info()
+        return self._finish()
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Return which actions are legal now: bool, shape (n,); all False once the episode is over."""
+        return self._mask.copy()
+
+    @property
+    def prefix(self) -> Prefix:
+        """The decisions of the episode so far; assigning restores that state (the budget stays as it is).
+
+        Raises:
+            OutOfSpaceError: An assigned prefix is illegal or leaves nothing to decide.
+        """
+        return self._prefix
+
+    @prefix.setter
+    def prefix(self, prefix: Sequence[SupportsInt]) -> None:
+        decided = tuple(int(action) for action in prefix)
+        if self.space.next_slot(decided) is None:
+            raise OutOfSpaceError(f"the prefix {decided} is complete and leaves nothing to decide; shorten it")
+        self._place(decided, self.encoder.encode(decided))
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """Return the decisions so far as text, or a drawing of the growing network: uint8, (height, width, 3)."""
+        from nas_gym import drawing
+
+        if self.render_mode == "ansi":
+            return drawing.decision_table(self.space, self._prefix, self.last_evaluation)
+        if self.render_mode == "rgb_array":
+            return drawing.decision_picture(self.space, self._prefix, self.last_evaluation)
+        return None
+
+    def _place(self, prefix: Prefix, observation: Observation) -> None:
+        """Enter a state; `_observation` and `_mask` are handed out as copies only."""
+        self._prefix = prefix
+        self._observation = observation
+        self._slot = self.space.next_slot(prefix)
+        self._mask = self.space.legal(prefix)
+
+    def _finish(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        (evaluation,) = evaluate(self.evaluator, [self.space.candidate(self._prefix)])
+        self.last_evaluation = evaluation
+        if self.budget is not None:
+            self.budget.charge(evaluation)
+        info = self._info() | {"actions": list(self._prefix), "evaluation": evaluation.deterministic()}
+        if not evaluation.ok:
+            info["failure"] = {"kind": evaluation.status, "reason": evaluation.reason}
+        return self._observation.copy(), float(self.objective(evaluation)), True, False, info
+
+    def _fail(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if self.budget is not None:
+            self.budget.pass_idle()
+        if self._slot is None:
+            reason = "the episode is over; call reset()"
+        else:
+            reason = (
+                f"{self.space.slots[self._slot].name!r} can't be {action}: allowed are {np.flatnonzero(self._mask)}"
+            )
+        failure = {"kind": "illegal_action", "reason": reason}
+        info = self._info() | {"actions": [*self._prefix, action], "failure": failure}
+        return self._observation.copy(), self.illegal_reward, True, False, info
+
+    def _info(self) -> dict[str, Any]:
+        return {"action_mask": self._mask.astype(np.int8), "slot": -1 if self._slot is None else self._slot}

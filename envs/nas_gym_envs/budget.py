@@ -1,0 +1,75 @@
+"""The budget: it belongs to the environment, so that every agent spends the same."""
+
+from nas_gym.errors import BudgetError
+from nas_gym.evaluation import Evaluation
+
+IDLE_EPISODES = 10_000
+
+
+class Budget:
+    """What a search may spend; the first unit that runs out ends it.
+
+    An episode is charged when its candidate has been evaluated, repeats included. An agent that keeps choosing illegal
+    actions, or (under a budget of unique candidates alone) known ones, would search for ever; so a
+    number of episodes in a row without any charge ends the search too.
+
+    Args:
+        evaluations: Complete candidates, repeats included.
+        unique: Distinct keys, counted at their first appearance in this search, whoever trained them.
+        epochs: Training epochs of first appearances.
+        cost_seconds: Seconds of first appearances, as stored: trainings' seconds, or simulated ones from a table.
+        idle_episodes: Episodes in a row that may pass without anything being charged.
+
+    Raises:
+        BudgetError: A unit is not positive, or none is given.
+    """
+
+    def __init__(
+        self,
+        *,
+        evaluations: int | None = None,
+        unique: int | None = None,
+        epochs: int | None = None,
+        cost_seconds: float | None = None,
+        idle_episodes: int = IDLE_EPISODES,
+    ) -> None:
+        self.limits: dict[str, float] = {
+            name: value
+            for name, value in (
+                ("evaluations", evaluations),
+                ("unique", unique),
+                ("epochs", epochs),
+                ("cost_seconds", cost_seconds),
+            )
+            if value is not None
+        }
+        if not self.limits:
+            raise BudgetError("a budget needs a limit on evaluations, unique, epochs or cost_seconds; none was given")
+        for name, value in {**self.limits, "idle_episodes": idle_episodes}.items():
+            if not value > 0:
+                raise BudgetError(f"a budget's {name} must be positive, got {value}")
+        self.idle_episodes = idle_episodes
+        self.spent: dict[str, float] = {"evaluations": 0, "unique": 0, "epochs": 0, "cost_seconds": 0.0}
+        self._seen: set[str] = set()
+        self._idle = 0
+
+    def charge(self, evaluation: Evaluation) -> None:
+        """Charge one evaluated episode."""
+        before = [self.spent[name] for name in self.limits]
+        self.spent["evaluations"] += 1
+        if evaluation.key not in self._seen:
+            self._seen.add(evaluation.key)
+            self.spent["unique"] += 1
+            self.spent["epochs"] += len(evaluation.curve)
+            self.spent["cost_seconds"] += evaluation.cost_seconds
+        changed = before != [self.spent[name] for name in self.limits]
+        self._idle = 0 if changed else self._idle + 1
+
+    def pass_idle(self) -> None:
+        """Count an episode that ended without an evaluation."""
+        self._idle += 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing is left."""
+        return self._idle >= self.idle_episodes or any(self.spent[name] >= limit for name, limit in self.limits.items())

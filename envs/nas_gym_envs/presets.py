@@ -1,0 +1,154 @@
+"""The environment ids: rows of data, and the function that makes an environment of a row."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nas_gym.errors import ConfigurationError
+from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, StoredEvaluator
+from nas_gym.operations import Number, Shape
+from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
+from nas_gym.store import ResultStore
+from nas_gym_envs.architecture_env import ArchitectureEnv
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One row: what an id stands for.
+
+    Attributes:
+        dataset: Name for `nas_gym.data.load_dataset`; empty: the user names one.
+        input_shape: Of one sample.
+        n_classes: Of the data set.
+        limits: Of the space.
+        recipe: Fields of the recipe that differ from its defaults.
+        widths: Of the default catalogue.
+    """
+
+    dataset: str
+    input_shape: Shape
+    n_classes: int
+    limits: Limits
+    recipe: Mapping[str, Any]
+    widths: tuple[int, int, int] = (16, 32, 64)
+
+
+_SMALL_LIMITS = Limits(parameters=100_000, macs=600_000, resolution=2)
+_LARGE_LIMITS = Limits(parameters=500_000, macs=10_000_000, resolution=2)
+_DIGITS = {"epochs": 8, "batch_size": 32}
+_GREY = {"epochs": 4, "batch_size": 64}
+_PHOTOS = {"epochs": 6, "batch_size": 64, "flip": True, "crop": 2}
+
+PRESETS: dict[str, Preset] = {
+    "nas_gym/Chain-Digits-v0": Preset("digits", (1, 8, 8), 10, _SMALL_LIMITS, _DIGITS),
+    "nas_gym/Chain-MNIST-v0": Preset("MNIST", (1, 28, 28), 10, _LARGE_LIMITS, _GREY),
+    "nas_gym/Chain-FashionMNIST-v0": Preset("FashionMNIST", (1, 28, 28), 10, _LARGE_LIMITS, {**_GREY, "flip": True}),
+    "nas_gym/Chain-CIFAR10-v0": Preset("CIFAR10", (3, 32, 32), 10, _LARGE_LIMITS, _PHOTOS),
+}
+
+_DATA_OPTIONS = (
+    "data_root",
+    "download",
+    "first_per_class",
+    "first_test_per_class",
+    "validation_share",
+    "split_seed",
+    "image_size",
+)
+_LIMIT_OPTIONS = {
+    "max_parameters": "parameters",
+    "max_macs": "macs",
+    "min_resolution": "resolution",
+    "min_layers": "min_layers",
+}
+_RECIPE_OPTIONS = tuple(f.name for f in fields(Recipe))
+
+
+def make_chain(
+    *,
+    preset: str | None = None,
+    dataset: Any = None,
+    catalogue: Sequence[Layer] | None = None,
+    max_layers: int = 8,
+    hyperparameters: Sequence[str] | Mapping[str, Sequence[Number]] = (),
+    evaluator: str | Evaluator = "training",
+    **options: Any,
+) -> ArchitectureEnv:
+    """Return a chain environment; what ``gym.make("nas_gym/Chain-v0", …)`` calls.
+
+    Args:
+        preset: An id of `PRESETS` whose row gives the defaults.
+        dataset: A name, a path or a `Dataset` (`nas_gym.data.load_dataset`); by default the preset's, else digits.
+        catalogue: The layers to choose from.
+        max_layers: Most layers.
+        hyperparameters: Names or grids of the hyper-parameters to decide (`ChainSpace`).
+        evaluator: ``"training"``; ``"constant"`` or ``"hash"``, which train nothing; or an `Evaluator`.
+        **options: Data (data_root, download, first_per_class, first_test_per_class, validation_share, split_seed,
+            image_size),
+            limits (max_parameters, max_macs, min_resolution, min_layers), the recipe's fields (epochs, batch_size,
+            learning_rate, …), device, evaluation_seed, and arguments of `ArchitectureEnv`.
+
+    Raises:
+        ConfigurationError: An option is unknown or out of range.
+        DatasetError: The data set can't be loaded.
+    """
+    row = PRESETS[preset] if preset else None
+    named = _take(options, _DATA_OPTIONS)
+    changed = _take(options, _LIMIT_OPTIONS)
+    recipe = _take(options, _RECIPE_OPTIONS)
+    trainer = _take(options, ("device", "evaluation_seed"))
+    env_options = _take(options, ("objective", "budget", "encoder", "illegal_reward", "render_mode"))
+    if options:
+        known = [*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, "device", "evaluation_seed"]
+        known += ["dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "illegal_reward"]
+        raise ConfigurationError(f"unknown option {sorted(options)} of the environment; known are {', '.join(known)}")
+    data = None
+    if evaluator == "training" or row is None or dataset is not None:
+        from nas_gym.data import load_dataset
+
+        data = load_dataset(dataset if dataset is not None else row.dataset if row else "digits", **named)
+    if row is None or dataset is not None:
+        assert data is not None, "loaded above"
+        row = default_row(data.name, data.input_shape, data.n_classes)
+    limits = {f.name: getattr(row.limits, f.name) for f in fields(Limits)}
+    limits.update({_LIMIT_OPTIONS[name]: value for name, value in changed.items()})
+    space = ChainSpace(
+        row.input_shape,
+        row.n_classes,
+        catalogue=default_catalogue(row.widths) if catalogue is None else catalogue,
+        max_layers=max_layers,
+        limits=Limits(**limits),
+        hyperparameters=hyperparameters,
+    )
+    made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
+    return ArchitectureEnv(space, made, **env_options)
+
+
+def default_row(dataset: str, input_shape: Shape, n_classes: int) -> Preset:
+    """Return the defaults for any data set: those of the preset of its name, else by the size of a sample."""
+    for row in PRESETS.values():
+        if row.dataset == dataset and (row.input_shape, row.n_classes) == (input_shape, n_classes):
+            return row
+    if max(input_shape[1:]) <= 12:
+        return Preset(dataset, input_shape, n_classes, _SMALL_LIMITS, _DIGITS)
+    return Preset(dataset, input_shape, n_classes, _LARGE_LIMITS, _PHOTOS if input_shape[0] == 3 else _GREY)
+
+
+def _take(options: dict[str, Any], names: Sequence[str] | Mapping[str, str]) -> dict[str, Any]:
+    return {name: options.pop(name) for name in names if name in options}
+
+
+def _make_evaluator(
+    evaluator: str | Evaluator, data: Any, recipe: Recipe, trainer: dict[str, Any], namespace: str
+) -> Evaluator:
+    if not isinstance(evaluator, str):
+        return evaluator
+    if evaluator == "constant":
+        return ConstantEvaluator()
+    if evaluator == "hash":
+        return HashEvaluator()
+    if evaluator != "training":
+        raise ConfigurationError(f"evaluator is 'training', 'constant', 'hash' or an Evaluator, got {evaluator!r}")
+    from nas_gym.evaluation.training import TrainingEvaluator
+
+    return StoredEvaluator(TrainingEvaluator(data, recipe, **trainer), ResultStore(), namespace=namespace)

@@ -1,0 +1,145 @@
+"""What a training tells, and the seam of everything that spends compute."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol, get_args
+
+from nas_gym.architecture import Candidate
+from nas_gym.errors import ConfigurationError
+
+Status = Literal["ok", "diverged", "invalid", "out_of_memory", "timeout", "crashed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+# The fields that depend on nothing but candidate, fidelity, repeat and recipe: only they may enter ``info``.
+DETERMINISTIC = (
+    "key",
+    "fidelity",
+    "repeat",
+    "status",
+    "reason",
+    "accuracy",
+    "loss",
+    "curve",
+    "parameters",
+    "macs",
+)
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How thoroughly a candidate is evaluated; None means as the recipe says.
+
+    Attributes:
+        epochs: Training epochs, at least 1.
+    """
+
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigurationError(f"a fidelity needs at least 1 epoch, got {self.epochs}")
+
+    def __str__(self) -> str:
+        """Return ``"full"`` or the settings that differ from it; part of every store key."""
+        set_ = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) is not None]
+        return ",".join(set_) or "full"
+
+
+FULL = Fidelity()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The outcome of one training: success or a typed failure, never an exception.
+
+    Attributes:
+        key: Of the candidate.
+        fidelity: Of the evaluation, as text.
+        repeat: Which repetition; each has its own training seed.
+        status: ``"ok"`` or the kind of failure.
+        reason: One sentence for a failure, empty for success.
+        accuracy: Validation accuracy in [0, 1] after the last epoch; None for a failure.
+        loss: Mean validation cross-entropy in nats after the last epoch; None for a failure.
+        curve: Validation accuracy after every finished epoch.
+        parameters: Trainable parameters.
+        macs: Multiply-accumulates for one sample.
+        latency_ms: Median milliseconds for one sample on the device, where measured.
+        peak_memory_mb: Peak memory of the training in MB, where the device tells.
+        train_seconds: Wall-clock seconds of training and validation.
+        cost_seconds: What a budget in seconds is charged; a replay charges the stored value.
+        device: Such as ``"cpu"`` or ``"cuda:0 NVIDIA A100"``.
+        versions: Such as ``"torch 2.14.1"``.
+    """
+
+    key: str
+    fidelity: str = "full"
+    repeat: int = 0
+    status: Status = "ok"
+    reason: str = ""
+    accuracy: float | None = None
+    loss: float | None = None
+    curve: tuple[float, ...] = ()
+    parameters: int = 0
+    macs: int = 0
+    latency_ms: float | None = None
+    peak_memory_mb: float | None = None
+    train_seconds: float = 0.0
+    cost_seconds: float = 0.0
+    device: str = ""
+    versions: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ConfigurationError(f"an evaluation's status is one of {STATUSES}, got {self.status!r}")
+        if (self.status == "ok") != (self.accuracy is not None):
+            raise ConfigurationError(
+                f"an evaluation has an accuracy if and only if it is ok, got {self.status} and {self.accuracy}"
+            )
+
+    @property
+    def ok(self) -> bool:
+        """Whether the training succeeded."""
+        return self.status == "ok"
+
+    def deterministic(self) -> dict[str, Any]:
+        """Return the deterministic fields, fresh at every call."""
+        return {name: getattr(self, name) for name in DETERMINISTIC}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as JSON-ready data."""
+        return asdict(self) | {"curve": list(self.curve)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Evaluation":
+        """Return the evaluation that `to_json` wrote; unknown fields of later versions are dropped."""
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in data.items() if name in known}
+        return cls(**values | {"curve": tuple(values.get("curve", ()))})
+
+
+class Evaluator(Protocol):
+    """Turns candidates into evaluations. Wrappers (a store, a pool of workers) are evaluators too."""
+
+    @property
+    def identity(self) -> str:
+        """Everything beside candidate, fidelity and repeat that decides the number, as stable text: a store key."""
+
+    def submit(
+        self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
+    ) -> list[Future[Evaluation]]:
+        """Return one future per candidate, in order; they resolve to evaluations and never to an exception."""
+
+
+def evaluate(
+    evaluator: Evaluator, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
+) -> list[Evaluation]:
+    """Return the evaluations of the candidates, in order, once all are there."""
+    return [future.result() for future in evaluator.submit(candidates, fidelity=fidelity, repeat=repeat)]
+
+
+def resolved(evaluation: Evaluation) -> Future[Evaluation]:
+    """Return a future that already holds the evaluation."""
+    future: Future[Evaluation] = Future()
+    future.set_result(evaluation)
+    return future

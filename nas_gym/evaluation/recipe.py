@@ -1,0 +1,100 @@
+"""How a candidate is trained: a plain value, part of every store key."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from nas_gym.errors import ConfigurationError
+from nas_gym.operations import Number, Shape
+
+SMALL_INPUT = 256  # values in one sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of one training.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples in one step; the incomplete last batch of an epoch is left out.
+        optimizer: ``"sgd"`` (Nesterov momentum) or ``"adam"``.
+        learning_rate: Peak of the one-cycle schedule.
+        momentum: Of SGD; first beta of Adam.
+        weight_decay: L2 penalty on all weights.
+        warmup: Share of the steps in which the learning rate rises, in [0, 1).
+        label_smoothing: In [0, 1).
+        flip: Whether images are mirrored left to right at random.
+        crop: Images are shifted by up to this many pixels at random (zero padding).
+        threads: Threads of the training on a CPU; None: 1 for samples of up to 256 values, else 2.
+        channels_last: Memory layout of images; None: on CUDA and for larger samples.
+        mixed_precision: On CUDA, bfloat16 autocast.
+        time_limit_seconds: Wall-clock limit of one training; None: no limit. Exempt from reproducibility.
+    """
+
+    epochs: int = 6
+    batch_size: int = 64
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.3
+    label_smoothing: float = 0.0
+    flip: bool = False
+    crop: int = 0
+    threads: int | None = None
+    channels_last: bool | None = None
+    mixed_precision: bool = True
+    time_limit_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [
+            name
+            for name, ok in (
+                ("epochs", self.epochs >= 1),
+                ("batch_size", self.batch_size >= 2),
+                ("optimizer", self.optimizer in ("sgd", "adam")),
+                ("learning_rate", self.learning_rate > 0),
+                ("momentum", 0 <= self.momentum < 1),
+                ("weight_decay", self.weight_decay >= 0),
+                ("warmup", 0 <= self.warmup < 1),
+                ("label_smoothing", 0 <= self.label_smoothing < 1),
+                ("crop", self.crop >= 0),
+                ("threads", self.threads is None or self.threads >= 1),
+                ("time_limit_seconds", self.time_limit_seconds is None or self.time_limit_seconds > 0),
+            )
+            if not ok
+        ]
+        if wrong:
+            shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
+            raise ConfigurationError(f"the training recipe is out of range: {shown}")
+
+    def settled(self, input_shape: Shape, device_type: str) -> "Recipe":
+        """Return the recipe with every None that a rule decides filled in, from shape and device alone."""
+        size = 1
+        for length in input_shape:
+            size *= length
+        threads, channels_last = self.threads, self.channels_last
+        if threads is None:
+            threads = 1 if size <= SMALL_INPUT else 2
+        if channels_last is None:
+            channels_last = len(input_shape) == 3 and (device_type == "cuda" or size > SMALL_INPUT)
+        return replace(self, threads=threads, channels_last=channels_last)
+
+    def overridden(self, hyperparameters: Iterable[tuple[str, Number]]) -> "Recipe":
+        """Return the recipe with a candidate's hyper-parameters in place.
+
+        Raises:
+            ConfigurationError: A hyper-parameter is no field of the recipe, or out of range.
+        """
+        values: dict[str, Any] = dict(hyperparameters)
+        known = asdict(self)
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ConfigurationError(
+                f"hyper-parameters must be fields of the recipe ({', '.join(known)}), got {unknown}"
+            )
+        return replace(self, **values)
+
+    def __str__(self) -> str:
+        """Return all settings as stable text."""
+        return ",".join(f"{name}={value}" for name, value in asdict(self).items())

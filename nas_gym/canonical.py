@@ -1,30 +1,33 @@
 """The canonical form of an architecture: equal networks have equal forms, whatever way they were written.
 
-Three steps: `simplify` removes what computes nothing, dead operations are pruned, and the rest is put into an
-order that does not depend on how the graph was numbered. What counts as the same network is the same function
-of inputs, weights and dropout masks in training mode:
+Dead operations are pruned, what computes nothing is removed (`_Simplifier`, until nothing changes), and the rest is
+put into an order that does not depend on how the graph was numbered. Two networks are the same if these rules, each
+of which keeps the function of inputs, weights and dropout masks in training mode, make them isomorphic:
 
 * identities, dropout of rate 0, pooling with kernel 1, flattening of a vector are removed;
-* ReLU after ReLU is one ReLU; dropout after dropout is one dropout with the keep rates multiplied;
-* pooling after pooling of the same type is one pooling with the product of the kernels;
-* average pooling that tiles the map before global average pooling is absorbed by it; global average pooling of a 1×1
-  map is flattening, flattening of an average over the whole map is global average pooling;
+* ReLU after ReLU is one ReLU; pooling after pooling of the same type is one pooling with the product of the kernels;
+  dropout after a dropout that nothing else reads is one dropout with the keep rates multiplied;
+* global average pooling of a 1×1 map is flattening; average pooling before an average over the whole map (global
+  average pooling, or flattening of 1×1) has the smallest kernel that reads the same pixels, and kernel 1 is removed;
+* flattening comes before activations; and before dropout, and batch normalisation of a 1×1 map, that nothing else reads;
 * two operations without parameters that do the same to the same input are one.
 
-Identities that would need other weights (merging two linear layers, say) are outside this definition.
+Identities that would need other weights (merging two linear layers, say) or another amount of computation (moving a
+1×1 convolution across a pooling) are outside this definition.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nas_gym.operations import ACTIVATIONS, INPUT, KINDS, POOLS, Operation, Shape
+from nas_gym.operations import ACTIVATIONS, INPUT, KINDS, POOLS, Number, Operation, Shape, cost
 
 # An operation inside a block: label, whether the order of the inputs is irrelevant, the inputs (0 is the block's
 # entry, else 1 + position).
 Row = tuple[str, bool, tuple[int, ...]]
 
-# Kinds that `_Simplifier` may rewrite whatever comes before them; the others only after their own kind.
-_REWRITTEN = {"identity", "flatten", "global_average_pool", "dropout", "relu", *POOLS}
+_SIMPLIFIED = {"identity", "flatten", "global_average_pool", "dropout", "relu", *POOLS}  # what `_simpler` looks at
+_IMPURE = {kind for kind, facts in KINDS.items() if not facts.pure}
+_COMMUTATIVE = {kind for kind, facts in KINDS.items() if facts.commutative}
 
 
 def canonical_operations(
@@ -37,145 +40,198 @@ def canonical_operations(
         shapes: Output shape of every operation.
         input_shape: Shape of the network's input.
     """
-    simplifier = _Simplifier(input_shape)
-    moved: list[int] = []
-    for operation, shape in zip(operations, shapes, strict=True):
-        moved.append(simplifier.add(_renumbered(operation, moved), shape))
-    return _ordered(_alive(simplifier.operations, moved[-1]))
+    output = len(operations) - 1
+    while output != INPUT:
+        uses, cuts = _scan(operations, output)
+        if 0 in uses[: output + 1] or len(operations) > output + 1:
+            operations, shapes = _alive(operations, shapes, uses)
+            uses, cuts = _scan(operations, len(operations) - 1)
+        simplifier = _Simplifier(operations, shapes, input_shape, uses)
+        if not simplifier.changed:
+            return _ordered(operations, cuts)
+        operations, shapes, output = simplifier.operations, simplifier.shapes, simplifier.output
+    return ()
 
 
-def _renumbered(operation: Operation, moved: Sequence[int]) -> Operation:
-    """Return the operation with inputs moved; itself where nothing changes."""
-    inputs = operation.inputs
-    if all(i == INPUT or moved[i] == i for i in inputs):
-        return operation
-    return Operation(operation.kind, operation.settings, tuple(i if i == INPUT else moved[i] for i in inputs))
+def _scan(operations: Sequence[Operation], output: int) -> tuple[list[int], list[int]]:
+    """Return how often each operation is read on the way to the output, and the cuts, the output first.
+
+    The output counts as read, the last place stands for the network's input, 0 is dead. A cut is a position that
+    every path passes; whatever order a graph without dead operations is written in, it has the same cuts.
+    """
+    uses = [0] * (len(operations) + 1)
+    uses[output] = 1
+    cuts = []
+    first_read = output  # by the operations behind
+    for position in range(output, -1, -1):
+        if first_read >= position:
+            cuts.append(position)
+        if uses[position]:
+            for i in operations[position].inputs:
+                uses[i] += 1
+                if i < first_read:
+                    first_read = i
+    return uses, cuts
+
+
+def _alive(
+    operations: Sequence[Operation], shapes: Sequence[Shape], uses: list[int]
+) -> tuple[list[Operation], list[Shape]]:
+    """Return the operations that are read, renumbered, and their shapes."""
+    kept = [position for position in range(len(operations)) if uses[position]]
+    moved = {old: new for new, old in enumerate(kept)} | {INPUT: INPUT}
+    alive = [operations[i].taking(tuple([moved[j] for j in operations[i].inputs])) for i in kept]
+    return alive, [shapes[i] for i in kept]
 
 
 class _Simplifier:
-    """Takes operations one after the other and keeps what computes something."""
+    """One pass of simplification over a graph without dead operations.
 
-    def __init__(self, input_shape: Shape) -> None:
+    Attributes:
+        operations: The simpler graph in topological order, some of it perhaps dead now.
+        shapes: Output shape of every operation.
+        output: Position of the output.
+        changed: Whether there was anything to simplify.
+    """
+
+    def __init__(
+        self, operations: Sequence[Operation], shapes: Sequence[Shape], input_shape: Shape, uses: list[int]
+    ) -> None:
         self.operations: list[Operation] = []
-        self._shapes: list[Shape] = []
+        self.shapes: list[Shape] = []
+        self.output = INPUT
+        self.changed = False
         self._input_shape = input_shape
+        self._shared = {INPUT} if uses[INPUT] > 1 else set()  # positions that are, or may be, read more than once
         self._pure: dict[tuple[str, tuple[int, ...]], int] = {}
+        moved = {INPUT: INPUT}
+        for position, operation in enumerate(operations):
+            if self.changed:
+                operation = operation.taking(tuple([moved[i] for i in operation.inputs]))
+            if operation.kind in _SIMPLIFIED or self._shared:
+                place = self._add(operation, shapes[position])
+            else:
+                place = self._append(operation, shapes[position])
+            moved[position] = place
+            if uses[position] > 1:
+                self._shared.add(place)
+        self.output = place
 
-    def add(self, operation: Operation, shape: Shape) -> int:
-        """Append an operation in its simplest form; return the position that computes it."""
-        if operation.kind in _REWRITTEN:
-            replaced = self._rewrite(operation)
-            if isinstance(replaced, int):
-                return replaced
-            operation = replaced
-        if KINDS[operation.kind].pure:
-            inputs = operation.inputs if len(operation.inputs) == 1 else tuple(sorted(operation.inputs))
-            known = self._pure.setdefault((operation.label, inputs), len(self.operations))
+    def _add(self, operation: Operation, shape: Shape) -> int:
+        """Append an operation, in its simplest form; return the position that computes it."""
+        if operation.kind in _SIMPLIFIED:
+            simpler = self._simpler(operation)
+            if simpler is not None:
+                self.changed = True
+                return simpler
+        if operation.inputs[0] in self._shared and operation.kind not in _IMPURE:
+            same = (operation.label, tuple(sorted(operation.inputs)))
+            known = self._pure.setdefault(same, len(self.operations))
             if known < len(self.operations):
+                self.changed = True
+                self._shared.add(known)
                 return known
+        return self._append(operation, shape)
+
+    def _append(self, operation: Operation, shape: Shape) -> int:
         self.operations.append(operation)
-        self._shapes.append(shape)
+        self.shapes.append(shape)
         return len(self.operations) - 1
 
-    def _shape(self, position: int) -> Shape:
-        return self._input_shape if position == INPUT else self._shapes[position]
+    def _apply(self, kind: str, source: int, **settings: Number) -> int:
+        pairs = tuple(settings.items())
+        return self._add(Operation(kind, pairs, (source,)), cost(kind, pairs, (self._shape(source),)).shape)
 
-    def _rewrite(self, operation: Operation) -> Operation | int:
-        """Return the simpler operation, or the position of the input where it does nothing."""
+    def _shape(self, position: int) -> Shape:
+        return self._input_shape if position == INPUT else self.shapes[position]
+
+    def _past(self, position: int) -> int:
+        """Return the input of an operation, for something that reads it in place of the operation."""
+        source = self.operations[position].inputs[0]
+        if position in self._shared:
+            self._shared.add(source)
+        return source
+
+    def _simpler(self, operation: Operation) -> int | None:
+        """Return the position of what computes the same in a simpler way, or None if nothing does."""
         kind, source = operation.kind, operation.inputs[0]
         before = self.operations[source] if source != INPUT else None
-        if kind in ACTIVATIONS:
-            return source if before and before.kind == kind else operation
-        if kind == "identity" or (kind == "flatten" and len(self._shape(source)) == 1):
+        if kind in ("flatten", "global_average_pool"):
+            return self._simpler_vector(kind, source, before)
+        value = operation.settings[0][1] if operation.settings else None
+        if kind == "identity" or (kind == "dropout" and value == 0) or (kind in POOLS and value == 1):
+            return source
+        if before is None or before.kind != kind:
+            return None
+        if kind == "relu":
             return source
         if kind in POOLS:
-            return _merged_pool(operation, before)
-        if kind == "dropout":
-            return _merged_dropout(operation, before)
-        return self._to_vector(operation, before)
+            return self._apply(kind, self._past(source), kernel=int(value) * int(before.settings[0][1]))
+        rate = round(1 - (1 - value) * (1 - before.settings[0][1]), 12)
+        return self._apply(kind, self._past(source), rate=rate) if source not in self._shared and rate < 1 else None
 
-    def _to_vector(self, operation: Operation, before: Operation | None) -> Operation:
-        if before and before.kind == "average_pool":
-            kernel, wider = int(before.settings[0][1]), before.inputs[0]
-            _, height, width = self._shape(wider)
-            whole = operation.kind == "global_average_pool" or height == width == kernel
-            if whole and height % kernel == 0 and width % kernel == 0:
-                return Operation("global_average_pool", (), (wider,))
-        source = operation.inputs[0]
-        if self._shape(source)[1:] == (1, 1) and operation.kind != "flatten":
-            return Operation("flatten", (), (source,))
-        return operation
+    def _simpler_vector(self, kind: str, source: int, before: Operation | None) -> int | None:
+        """Return the position of what computes a flattening or a global average in a simpler way."""
+        shape = self._shape(source)
+        if len(shape) == 1:
+            return source
+        single = shape[1:] == (1, 1)
+        if before and before.kind == "average_pool" and (single or kind == "global_average_pool"):
+            kernel = int(before.settings[0][1])
+            smallest = _smallest_kernel(kernel, self._shape(before.inputs[0]))
+            if smallest < kernel:
+                wider = self._past(source)
+                wider = wider if smallest == 1 else self._apply("average_pool", wider, kernel=smallest)
+                return self._apply("global_average_pool", wider)
+        if kind == "global_average_pool":
+            return self._apply("flatten", source) if single else None
+        later: list[Operation] = []
+        while source != INPUT and self._flattens_before(source):
+            later.append(self.operations[source])
+            source = self._past(source)
+        if not later:
+            return None
+        place = self._apply("flatten", source)
+        for operation in reversed(later):
+            place = self._add(operation.taking((place,)), self._shape(place))
+        return place
 
-
-def _merged_pool(operation: Operation, before: Operation | None) -> Operation | int:
-    kernel = int(operation.settings[0][1])
-    if kernel == 1:
-        return operation.inputs[0]
-    if before and before.kind == operation.kind:
-        merged = kernel * int(before.settings[0][1])
-        return Operation(operation.kind, (("kernel", merged),), before.inputs)
-    return operation
-
-
-def _merged_dropout(operation: Operation, before: Operation | None) -> Operation | int:
-    rate = float(operation.settings[0][1])
-    if rate == 0:
-        return operation.inputs[0]
-    if before and before.kind == "dropout":
-        merged = round(1 - (1 - rate) * (1 - float(before.settings[0][1])), 12)
-        return Operation("dropout", (("rate", merged),), before.inputs)
-    return operation
-
-
-def _alive(operations: list[Operation], output: int) -> list[Operation]:
-    """Return the operations that reach the output, renumbered, the output last."""
-    if output == INPUT:
-        return []
-    used = {i for operation in operations for i in operation.inputs}
-    if output == len(operations) - 1 and len(used - {INPUT}) == output:
-        return operations  # every operation but the output has a consumer, so every path ends there
-    alive = {output}
-    for position in range(output, -1, -1):
-        if position in alive:
-            alive.update(operations[position].inputs)
-    moved: list[int] = []
-    kept: list[Operation] = []
-    for position in range(output + 1):
-        moved.append(len(kept))
-        if position in alive:
-            kept.append(_renumbered(operations[position], moved))
-    return kept
+    def _flattens_before(self, position: int) -> bool:
+        """Return whether an operation can do its work on the flattened input."""
+        kind = self.operations[position].kind
+        single = self.shapes[position][1:] == (1, 1)
+        return kind in ACTIVATIONS or (
+            (kind == "dropout" or (kind == "batch_norm" and single)) and position not in self._shared
+        )
 
 
-def _ordered(operations: list[Operation]) -> tuple[Operation, ...]:
-    """Return the operations in canonical order.
+def _smallest_kernel(kernel: int, shape: Shape) -> int:
+    """Return the smallest kernel whose whole windows cover the same pixels of a map as this one's."""
+    covered = [size // kernel * kernel for size in shape[1:]]
+    return next(k for k in range(1, kernel + 1) if [size // k * k for size in shape[1:]] == covered)
 
-    A position that every path passes is a cut, in whatever order the graph is written; between two cuts lies
-    a small block, which `_block_order` orders (and remembers).
-    """
-    n = len(operations)
-    first_used = [n] * (n + 1)
-    for position in range(n - 1, -1, -1):
-        inputs = operations[position].inputs
-        first_used[position] = min(first_used[position + 1], inputs[0] if len(inputs) == 1 else min(inputs))
+
+def _ordered(operations: Sequence[Operation], cuts: list[int]) -> tuple[Operation, ...]:
+    """Return the operations in canonical order: between two cuts lies a block that is ordered on its own."""
+    if len(cuts) == len(operations):
+        return tuple(operations)
     result: list[Operation] = []
-    start = 0
-    for position in range(n):
-        if first_used[position + 1] >= position:
-            if position == start:
-                result.append(operations[position])
-            else:
-                result.extend(_ordered_block(operations[start : position + 1], start))
-            start = position + 1
+    for cut in reversed(cuts):
+        start = len(result)
+        if cut == start:
+            result.append(operations[cut])
+        else:
+            result += _ordered_block(operations[start : cut + 1], start)
     return tuple(result)
 
 
-def _ordered_block(block: list[Operation], start: int) -> list[Operation]:
+def _ordered_block(block: Sequence[Operation], start: int) -> list[Operation]:
     """Return the operations from position ``start`` on, all fed by the operation before it, in canonical order."""
-    rows = tuple((o.label, KINDS[o.kind].commutative, tuple(max(0, i - start + 1) for i in o.inputs)) for o in block)
+    before = start - 1
+    rows = tuple([(o.label, o.kind in _COMMUTATIVE, tuple([i - before for i in o.inputs])) for o in block])
     order, encoded = _block_order(rows)
     return [
-        Operation(block[old].kind, block[old].settings, tuple(i + start - 1 for i in inputs))
+        block[old].taking(tuple([i + before for i in inputs]))
         for old, (_, _, inputs) in zip(order, encoded, strict=True)
     ]
 

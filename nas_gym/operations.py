@@ -17,8 +17,19 @@ Settings = tuple[tuple[str, Number], ...]
 Values = dict[str, Number]
 
 INPUT = -1
+LARGEST_NUMBER = 2**53  # up to here integers and floats are the same numbers
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu", "gelu")
 POOLS = ("max_pool", "average_pool")
+
+
+def number_text(value: Number) -> str:
+    """Return a number as text: equal exactly for equal numbers, whether ``3``, ``3.0`` or ``True`` and ``1``."""
+    return repr(int(value)) if value == value // 1 else repr(float(value))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is a plain finite number of a size that JSON and floats keep."""
+    return type(value) in (int, float, bool) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,15 @@ class Operation:
     @cached_property
     def label(self) -> str:
         """Kind and settings as text, such as ``dropout(rate=0.2)``: equal exactly where both are equal."""
-        return f"{self.kind}({', '.join(f'{name}={value!r}' for name, value in self.settings)})"
+        return f"{self.kind}({', '.join(f'{name}={number_text(value)}' for name, value in self.settings)})"
+
+    def taking(self, inputs: tuple[int, ...]) -> "Operation":
+        """Return the same operation with other inputs."""
+        if inputs == self.inputs:
+            return self
+        moved = object.__new__(Operation)
+        moved.__dict__.update(kind=self.kind, settings=self.settings, inputs=inputs, label=self.label)
+        return moved
 
     def __str__(self) -> str:
         """Return the label, without empty brackets."""

@@ -1,0 +1,142 @@
+"""The seam every search agent implements, and the episode loop that agents without a policy share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One decision as an agent without a policy took it.
+
+    Attributes:
+        slot: Index of the slot that was filled.
+        observation: What the agent saw.
+        legal: The mask, bool, shape (n_actions,).
+        action: What it chose.
+    """
+
+    slot: int
+    observation: NDArray[Any]
+    legal: Mask
+    action: int
+
+
+@dataclass(frozen=True)
+class Played:
+    """One finished episode.
+
+    Attributes:
+        actions: The decisions.
+        slots: The slot each of them filled.
+        reward: The sum of the rewards.
+        spent: Whether the budget was spent before the episode could end; there is no outcome then.
+        info: The last info.
+    """
+
+    actions: tuple[int, ...]
+    slots: tuple[int, ...]
+    reward: float
+    spent: bool
+    info: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search came to.
+
+    Attributes:
+        actions: Decisions of the episode with the highest reward; empty if there was none.
+        reward: That reward; minus infinity if there was none.
+        episodes: Finished episodes.
+        updates: Policy updates, or generations.
+    """
+
+    actions: tuple[int, ...] = ()
+    reward: float = -np.inf
+    episodes: int = 0
+    updates: int = 0
+
+    def better(self, played: Played) -> "SearchResult":
+        """Return the result with one more episode."""
+        if played.reward > self.reward:
+            return SearchResult(played.actions, played.reward, self.episodes + 1, self.updates)
+        return SearchResult(self.actions, self.reward, self.episodes + 1, self.updates)
+
+
+class Recorder(Protocol):
+    """Notes decisions; `nas_gym_agents.recorder.DecisionRecorder` is the one that explains them."""
+
+    def record_episode(self, env: gym.Env[Any, Any], taken: list[Taken], reward: float, info: dict[str, Any]) -> None:
+        """Note a finished episode of an agent without a policy."""
+
+    def update(self) -> None:
+        """Note that the agent has learned: a generation or a policy update is over."""
+
+
+class SearchAgent(Protocol):
+    """Searches until the environment's budget is spent.
+
+    An agent knows its environment by ``reset``, ``step``, the spaces and ``info`` only, and is deterministic given its
+    seed and the rewards: that is what makes a killed search resume to the same result.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name on the command line."""
+
+    def search(self, env: gym.Env[Any, Any], *, seed: int, recorder: Recorder | None = None) -> SearchResult:
+        """Search until ``info["budget_spent"]`` appears or the budget is known to be spent."""
+
+
+Choose = Callable[[int, Mask], int]
+
+
+def play(env: gym.Env[Any, Any], choose: Choose, recorder: Recorder | None = None, **reset: Any) -> Played:
+    """Play one episode.
+
+    Args:
+        env: Any environment with ``info["action_mask"]``; without it every action counts as legal.
+        choose: From the slot (``info["slot"]``, else the step) and the mask to an action.
+        recorder: Told of the finished episode.
+        **reset: Arguments of ``env.reset``.
+    """
+    observation, info = env.reset(**reset)
+    taken: list[Taken] = []
+    total = 0.0
+    while True:
+        legal = legal_actions(env, info)
+        slot = int(info.get("slot", len(taken)))
+        action = int(choose(slot, legal))
+        following, reward, terminated, truncated, info = env.step(action)
+        if info.get("budget_spent"):
+            return Played(_actions(taken), _slots(taken), total, True, info)
+        taken.append(Taken(slot, observation, legal, action))
+        observation, total = following, total + float(reward)
+        if terminated or truncated:
+            if recorder is not None:
+                recorder.record_episode(env, taken, total, info)
+            return Played(_actions(taken), _slots(taken), total, False, info)
+
+
+def legal_actions(env: gym.Env[Any, Any], info: dict[str, Any]) -> Mask:
+    """Return the mask of an info as bool; all True where the environment gives none."""
+    if "action_mask" in info:
+        return np.asarray(info["action_mask"], dtype=bool)
+    if not isinstance(env.action_space, gym.spaces.Discrete):
+        raise TypeError(f"search agents need a Discrete action space, got {env.action_space}")
+    return np.ones(int(env.action_space.n), dtype=bool)
+
+
+def _actions(taken: list[Taken]) -> tuple[int, ...]:
+    return tuple(decision.action for decision in taken)
+
+
+def _slots(taken: list[Taken]) -> tuple[int, ...]:
+    return tuple(decision.slot for decision in taken)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nas_gym.canonical import canonical_operations
+from nas_gym.canonical import canonical_operations, is_series
 from nas_gym.errors import InvalidArchitectureError
-from nas_gym.operations import INPUT, Number, Operation, Shape, cost
+from nas_gym.operations import INPUT, Number, Operation, Shape, cost, number_text
 
 __all__ = ["INPUT", "Architecture", "Candidate", "Operation", "Shape"]
 
@@ -147,10 +147,14 @@ class Candidate:
 
         The first 128 bits of the SHA-256 of the canonical form (`nas_gym.canonical`).
         """
-        parts = [repr(self.architecture.input_shape), repr(self.hyperparameters)]
-        for position, operation in enumerate(self.architecture.canonical_operations):
-            series = operation.inputs == (position - 1,)
-            parts.append(operation.label if series else f"{operation.label}<{operation.inputs}")
+        operations = self.architecture.canonical_operations
+        labels = [operation.label for operation in operations]
+        if not is_series(operations):
+            for position, operation in enumerate(operations):
+                if operation.inputs != (position - 1,):
+                    labels[position] += f"<{operation.inputs}"
+        decided = ", ".join([f"{name}={number_text(value)}" for name, value in self.hyperparameters])
+        parts = [str(self.architecture.input_shape), decided, *labels]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def to_json(self) -> dict[str, Any]:

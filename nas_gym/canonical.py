@@ -19,13 +19,16 @@ Identities that would need other weights (merging two linear layers, say) or ano
 from collections.abc import Sequence
 from functools import lru_cache
 
-from nas_gym.operations import ACTIVATIONS, INPUT, KINDS, POOLS, Number, Operation, Shape, cost
+from nas_gym.operations import ACTIVATIONS, INPUT, KINDS, POOLS, Operation, Settings, Shape, cost
 
 # An operation inside a block: label, whether the order of the inputs is irrelevant, the inputs (0 is the block's
 # entry, else 1 + position).
 Row = tuple[str, bool, tuple[int, ...]]
 
-_SIMPLIFIED = {"identity", "flatten", "global_average_pool", "dropout", "relu", *POOLS}  # what `_simpler` looks at
+# What computes the same as an operation: a position, and kind and settings of what is applied to it, one by one.
+Simpler = tuple[int, Sequence[tuple[str, Settings]]]
+
+_SIMPLIFIED = {"identity", "flatten", "global_average_pool", "dropout", "relu", *POOLS}
 _IMPURE = {kind for kind, facts in KINDS.items() if not facts.pure}
 _COMMUTATIVE = {kind for kind, facts in KINDS.items() if facts.commutative}
 
@@ -42,24 +45,38 @@ def canonical_operations(
     """
     output = len(operations) - 1
     while output != INPUT:
-        uses, cuts = _scan(operations, output)
-        if 0 in uses[: output + 1] or len(operations) > output + 1:
+        uses, shared, cuts = _scan(operations, output)
+        if 0 in uses:
             operations, shapes = _alive(operations, shapes, uses)
-            uses, cuts = _scan(operations, len(operations) - 1)
-        simplifier = _Simplifier(operations, shapes, input_shape, uses)
-        if not simplifier.changed:
+            uses, shared, cuts = _scan(operations, len(operations) - 1)
+        graph = _Graph(operations, shapes, input_shape, shared)
+        first = graph.first_simplified()
+        if first is None:
             return _ordered(operations, cuts)
-        operations, shapes, output = simplifier.operations, simplifier.shapes, simplifier.output
+        operations, shapes, output = graph.simplified(first, uses)
     return ()
 
 
-def _scan(operations: Sequence[Operation], output: int) -> tuple[list[int], list[int]]:
-    """Return how often each operation is read on the way to the output, and the cuts, the output first.
+def is_series(operations: Sequence[Operation]) -> bool:
+    """Return whether every operation takes the one before it and nothing else."""
+    return [operation.inputs for operation in operations] == _series(len(operations))
 
-    The output counts as read, the last place stands for the network's input, 0 is dead. A cut is a position that
-    every path passes; whatever order a graph without dead operations is written in, it has the same cuts.
+
+@lru_cache
+def _series(n: int) -> list[tuple[int, ...]]:
+    return [(position - 1,) for position in range(n)]
+
+
+def _scan(operations: Sequence[Operation], output: int) -> tuple[list[int], set[int], Sequence[int]]:
+    """Return how often each operation is read on the way to the output, the shared ones, and the cuts, last first.
+
+    The output counts as read, so that 0 is dead. Shared is what is read more than once, the network's input
+    included. A cut is a position that every path passes, in whatever order a graph without dead operations is written.
     """
-    uses = [0] * (len(operations) + 1)
+    n = len(operations)
+    if output == n - 1 and is_series(operations):
+        return [1] * n, set(), range(output, -1, -1)
+    uses = [0] * (n + 1)  # the last one, at position -1, is the network's input
     uses[output] = 1
     cuts = []
     first_read = output  # by the operations behind
@@ -71,138 +88,145 @@ def _scan(operations: Sequence[Operation], output: int) -> tuple[list[int], list
                 uses[i] += 1
                 if i < first_read:
                     first_read = i
-    return uses, cuts
+    return uses[:n], {i for i in range(INPUT, n) if uses[i] > 1}, cuts
 
 
 def _alive(
     operations: Sequence[Operation], shapes: Sequence[Shape], uses: list[int]
 ) -> tuple[list[Operation], list[Shape]]:
     """Return the operations that are read, renumbered, and their shapes."""
-    kept = [position for position in range(len(operations)) if uses[position]]
+    kept = [position for position, n in enumerate(uses) if n]
     moved = {old: new for new, old in enumerate(kept)} | {INPUT: INPUT}
     alive = [operations[i].taking(tuple([moved[j] for j in operations[i].inputs])) for i in kept]
     return alive, [shapes[i] for i in kept]
 
 
-class _Simplifier:
-    """One pass of simplification over a graph without dead operations.
+class _Graph:
+    """Operations that are read to find what is simpler, and that grow when the simpler graph is written.
 
-    Attributes:
-        operations: The simpler graph in topological order, some of it perhaps dead now.
+    Args:
+        operations: In topological order.
         shapes: Output shape of every operation.
-        output: Position of the output.
-        changed: Whether there was anything to simplify.
+        input_shape: Shape of the network's input.
+        shared: Positions that are, or may be, read more than once.
     """
 
     def __init__(
-        self, operations: Sequence[Operation], shapes: Sequence[Shape], input_shape: Shape, uses: list[int]
+        self, operations: Sequence[Operation], shapes: Sequence[Shape], input_shape: Shape, shared: set[int]
     ) -> None:
-        self.operations: list[Operation] = []
-        self.shapes: list[Shape] = []
-        self.output = INPUT
-        self.changed = False
+        self.operations = operations
+        self.shapes = shapes
         self._input_shape = input_shape
-        self._shared = {INPUT} if uses[INPUT] > 1 else set()  # positions that are, or may be, read more than once
-        self._pure: dict[tuple[str, tuple[int, ...]], int] = {}
-        moved = {INPUT: INPUT}
-        for position, operation in enumerate(operations):
-            if self.changed:
-                operation = operation.taking(tuple([moved[i] for i in operation.inputs]))
-            if operation.kind in _SIMPLIFIED or self._shared:
-                place = self._add(operation, shapes[position])
-            else:
-                place = self._append(operation, shapes[position])
-            moved[position] = place
+        self._shared = shared
+        self._pure: dict[tuple[str, tuple[int, ...]], int] = {}  # only those that take something shared
+
+    def first_simplified(self) -> int | None:
+        """Return the first position that something simpler or earlier computes, or None."""
+        for position, operation in enumerate(self.operations):
+            if operation.kind in _SIMPLIFIED and self._simpler(operation):
+                return position
+            if self._shared and self._known(operation, position) < position:
+                return position
+        return None
+
+    def simplified(self, first: int, uses: Sequence[int]) -> tuple[list[Operation], list[Shape], int]:
+        """Return a graph simplified from a position on, its shapes and its output; some of it may be dead."""
+        shared = {i for i in self._shared if i < first}
+        simpler = _Graph(list(self.operations[:first]), list(self.shapes[:first]), self._input_shape, shared)
+        simpler._pure = self._pure
+        moved = list(range(first))
+        for position in range(first, len(self.operations)):
+            operation = self.operations[position]
+            inputs = tuple([i if i == INPUT else moved[i] for i in operation.inputs])
+            place = simpler._add(operation.taking(inputs), self.shapes[position])
+            moved.append(place)
             if uses[position] > 1:
-                self._shared.add(place)
-        self.output = place
+                shared.add(place)
+        return simpler.operations, simpler.shapes, place
 
     def _add(self, operation: Operation, shape: Shape) -> int:
-        """Append an operation, in its simplest form; return the position that computes it."""
-        if operation.kind in _SIMPLIFIED:
-            simpler = self._simpler(operation)
-            if simpler is not None:
-                self.changed = True
-                return simpler
-        if operation.inputs[0] in self._shared and operation.kind not in _IMPURE:
-            same = (operation.label, tuple(sorted(operation.inputs)))
-            known = self._pure.setdefault(same, len(self.operations))
-            if known < len(self.operations):
-                self.changed = True
-                self._shared.add(known)
-                return known
-        return self._append(operation, shape)
+        """Append an operation in its simplest form; return the position that computes it."""
+        simpler = self._simpler(operation) if operation.kind in _SIMPLIFIED else None
+        if simpler:
+            place, applied = simpler
+            self._bypass(operation.inputs[0], place)
+            for kind, settings in applied:
+                after = cost(kind, settings, (self._shape(place),)).shape
+                place = self._add(Operation(kind, settings, (place,)), after)
+            return place
+        known = self._known(operation, len(self.operations))
+        if known < len(self.operations):
+            self._shared.add(known)
+        else:
+            self.operations.append(operation)
+            self.shapes.append(shape)
+        return known
 
-    def _append(self, operation: Operation, shape: Shape) -> int:
-        self.operations.append(operation)
-        self.shapes.append(shape)
-        return len(self.operations) - 1
+    def _known(self, operation: Operation, position: int) -> int:
+        """Return the position of an earlier operation that computes the same, else the one given, for later."""
+        if operation.inputs[0] not in self._shared or operation.kind in _IMPURE:
+            return position
+        return self._pure.setdefault((operation.label, tuple(sorted(operation.inputs))), position)
 
-    def _apply(self, kind: str, source: int, **settings: Number) -> int:
-        pairs = tuple(settings.items())
-        return self._add(Operation(kind, pairs, (source,)), cost(kind, pairs, (self._shape(source),)).shape)
+    def _bypass(self, position: int, source: int) -> None:
+        """Let something read a source instead of the operation at a position behind it."""
+        while position != source:
+            before = self.operations[position].inputs[0]
+            if position in self._shared:
+                self._shared.add(before)
+            elif position == len(self.operations) - 1 and before not in self._shared:
+                self.operations.pop()
+                self.shapes.pop()
+            position = before
 
     def _shape(self, position: int) -> Shape:
         return self._input_shape if position == INPUT else self.shapes[position]
 
-    def _past(self, position: int) -> int:
-        """Return the input of an operation, for something that reads it in place of the operation."""
-        source = self.operations[position].inputs[0]
-        if position in self._shared:
-            self._shared.add(source)
-        return source
-
-    def _simpler(self, operation: Operation) -> int | None:
-        """Return the position of what computes the same in a simpler way, or None if nothing does."""
+    def _simpler(self, operation: Operation) -> Simpler | None:
         kind, source = operation.kind, operation.inputs[0]
         before = self.operations[source] if source != INPUT else None
-        if kind in ("flatten", "global_average_pool"):
+        if kind == "identity":
+            return source, ()
+        if kind == "flatten" or kind == "global_average_pool":
             return self._simpler_vector(kind, source, before)
-        value = operation.settings[0][1] if operation.settings else None
-        if kind == "identity" or (kind == "dropout" and value == 0) or (kind in POOLS and value == 1):
-            return source
+        same = before is not None and before.kind == kind
+        if kind == "relu":
+            return (source, ()) if same else None
+        value = operation.settings[0][1]
+        if value == (0 if kind == "dropout" else 1):
+            return source, ()
         if before is None or before.kind != kind:
             return None
-        if kind == "relu":
-            return source
+        other = before.settings[0][1]
         if kind in POOLS:
-            return self._apply(kind, self._past(source), kernel=int(value) * int(before.settings[0][1]))
-        rate = round(1 - (1 - value) * (1 - before.settings[0][1]), 12)
-        return self._apply(kind, self._past(source), rate=rate) if source not in self._shared and rate < 1 else None
+            return before.inputs[0], [(kind, (("kernel", int(value * other)),))]
+        rate = round(1 - (1 - value) * (1 - other), 12)
+        return (before.inputs[0], [(kind, (("rate", rate),))]) if source not in self._shared and rate < 1 else None
 
-    def _simpler_vector(self, kind: str, source: int, before: Operation | None) -> int | None:
-        """Return the position of what computes a flattening or a global average in a simpler way."""
+    def _simpler_vector(self, kind: str, source: int, before: Operation | None) -> Simpler | None:
+        """Return what is simpler than flattening or averaging a map, if anything is."""
         shape = self._shape(source)
         if len(shape) == 1:
-            return source
+            return source, ()
         single = shape[1:] == (1, 1)
         if before and before.kind == "average_pool" and (single or kind == "global_average_pool"):
             kernel = int(before.settings[0][1])
             smallest = _smallest_kernel(kernel, self._shape(before.inputs[0]))
+            pool = [] if smallest == 1 else [("average_pool", (("kernel", smallest),))]
             if smallest < kernel:
-                wider = self._past(source)
-                wider = wider if smallest == 1 else self._apply("average_pool", wider, kernel=smallest)
-                return self._apply("global_average_pool", wider)
+                return before.inputs[0], [*pool, ("global_average_pool", ())]
         if kind == "global_average_pool":
-            return self._apply("flatten", source) if single else None
-        later: list[Operation] = []
-        while source != INPUT and self._flattens_before(source):
-            later.append(self.operations[source])
-            source = self._past(source)
-        if not later:
-            return None
-        place = self._apply("flatten", source)
-        for operation in reversed(later):
-            place = self._add(operation.taking((place,)), self._shape(place))
-        return place
+            return (source, [("flatten", ())]) if single else None
+        later: list[tuple[str, Settings]] = []
+        while source != INPUT and self._can_follow_flatten(source):
+            later.append((self.operations[source].kind, self.operations[source].settings))
+            source = self.operations[source].inputs[0]
+        return (source, [("flatten", ()), *reversed(later)]) if later else None
 
-    def _flattens_before(self, position: int) -> bool:
-        """Return whether an operation can do its work on the flattened input."""
+    def _can_follow_flatten(self, position: int) -> bool:
         kind = self.operations[position].kind
-        single = self.shapes[position][1:] == (1, 1)
-        return kind in ACTIVATIONS or (
-            (kind == "dropout" or (kind == "batch_norm" and single)) and position not in self._shared
-        )
+        alone = kind == "dropout" or (kind == "batch_norm" and self.shapes[position][1:] == (1, 1))
+        return kind in ACTIVATIONS or (alone and position not in self._shared)
 
 
 def _smallest_kernel(kernel: int, shape: Shape) -> int:
@@ -211,7 +235,7 @@ def _smallest_kernel(kernel: int, shape: Shape) -> int:
     return next(k for k in range(1, kernel + 1) if [size // k * k for size in shape[1:]] == covered)
 
 
-def _ordered(operations: Sequence[Operation], cuts: list[int]) -> tuple[Operation, ...]:
+def _ordered(operations: Sequence[Operation], cuts: Sequence[int]) -> tuple[Operation, ...]:
     """Return the operations in canonical order: between two cuts lies a block that is ordered on its own."""
     if len(cuts) == len(operations):
         return tuple(operations)

@@ -26,12 +26,13 @@ HYPERPARAMETERS: dict[str, tuple[Number, ...]] = {
 
 
 class _State(NamedTuple):
-    """Everything about a prefix that its future depends on."""
+    """Everything about a prefix that its future depends on; `legal` is shared, so it is copied before it leaves."""
 
     slot: int | None
     shape: Shape
     depth: int
     used: Need
+    legal: NDArray[np.bool_]
 
 
 class ChainSpace:
@@ -82,8 +83,8 @@ class ChainSpace:
         self._none = np.zeros(self._n_actions, dtype=bool)
         self._completions = Completions(self.catalogue, self.n_classes, self.max_layers, self.limits, self._n_actions)
         self._pieces: dict[tuple[int, Shape, str, int], tuple[tuple[Operation, ...], Piece]] = {}
-        self._states: dict[Prefix, _State] = {(): _State(0, self.input_shape, 0, Need(0, 0))}
-        self._most = Need(self.limits.parameters or UNLIMITED, self.limits.macs or UNLIMITED)
+        self._states: dict[Prefix, _State] = {(): _State(0, self.input_shape, 0, Need(0, 0), self._all[0])}
+        self._most = Need(*(min(most or UNLIMITED, UNLIMITED) for most in (self.limits.parameters, self.limits.macs)))
         if not any(n.fits(self._most) for n in self._completions.front(self.input_shape, 0, self.activations[0])):
             raise ConfigurationError(
                 f"no network of this catalogue meets {self.limits} with at most {max_layers} layers; raise a limit"
@@ -130,7 +131,7 @@ class ChainSpace:
 
     def legal(self, prefix: Prefix) -> NDArray[np.bool_]:
         """Return the exact mask of the next actions; see `SearchSpace.legal`."""
-        return self._legal(self._state(prefix)).copy()
+        return self._state(prefix).legal.copy()
 
     def candidate(self, prefix: Prefix) -> Candidate:
         """Return the network of a complete prefix; see `SearchSpace.candidate`."""
@@ -196,30 +197,28 @@ class ChainSpace:
         slot, action = state.slot, prefix[-1]
         if slot is None:
             raise OutOfSpaceError(f"the prefix {prefix[:-1]} is complete, yet {action} follows it; start a new one")
-        if not 0 <= action < self._n_actions or not self._legal(state)[action]:
+        if not 0 <= action < self._n_actions or not state.legal[action]:
             choices = self._slots[slot].choices
-            allowed = ", ".join(f"{i} ({choices[i]})" for i in np.flatnonzero(self._legal(state)))
+            allowed = ", ".join(f"{i} ({choices[i]})" for i in np.flatnonzero(state.legal))
             named = f"{action} ({choices[action]})" if 0 <= action < len(choices) else str(action)
             raise OutOfSpaceError(f"{self._slots[slot].name!r} can't be {named} here; allowed are {allowed}")
-        following = slot + 1 if slot + 1 < len(self._slots) else None
         if not 1 <= slot <= self.max_layers:
-            return state._replace(slot=following)
+            return self._entered(slot + 1, state.shape, state.depth, state.used)
         if action == len(self.catalogue):
-            after = 1 + self.max_layers
-            return state._replace(slot=after if after < len(self._slots) else None)
+            return self._entered(1 + self.max_layers, state.shape, state.depth, state.used)
         piece = self._completions.layer(action, state.shape, self.activations[prefix[0]]) or _unreachable()
         used = Need(state.used.parameters + piece.need.parameters, state.used.macs + piece.need.macs)
-        return _State(following, piece.shapes[-1], state.depth + 1, used)
+        return self._entered(slot + 1, piece.shapes[-1], state.depth + 1, used)
 
-    def _legal(self, state: _State) -> NDArray[np.bool_]:
-        """Return the mask of a state; shared, so callers copy what they hand out."""
-        slot = state.slot
-        if slot is None:
-            return self._none
+    def _entered(self, slot: int, shape: Shape, depth: int, used: Need) -> _State:
+        """Return the state in which this slot is next; the chain is complete after the last one."""
+        if slot >= len(self._slots):
+            return _State(None, shape, depth, used, self._none)
         if not 1 <= slot <= self.max_layers:
-            return self._all[slot]
-        left = Need(self._most.parameters - state.used.parameters, self._most.macs - state.used.macs)
-        return self._completions.options(state.shape, state.depth, self.activations[0]).within(left)
+            return _State(slot, shape, depth, used, self._all[slot])
+        left = Need(self._most.parameters - used.parameters, self._most.macs - used.macs)
+        legal = self._completions.options(shape, depth, self.activations[0]).within(left)
+        return _State(slot, shape, depth, used, legal)
 
 
 def _unreachable() -> Piece:

@@ -1,5 +1,6 @@
 """What completions of a chain take: the memoised search behind exact masks."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from nas_gym.operations import cost
 from nas_gym.spaces.catalogue import Layer
 
 UNLIMITED = 2**62
+IMPOSSIBLE = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -62,31 +64,40 @@ class Piece(NamedTuple):
 
     def placed(self, start: int) -> tuple[Operation, ...]:
         """Return the operations when the first one has position ``start``."""
-        return tuple(Operation(o.kind, o.settings, tuple(i + start for i in o.inputs)) for o in self.operations)
+        return tuple([o.taking(tuple([i + start for i in o.inputs])) for o in self.operations])
 
 
-@dataclass(frozen=True)
 class Options:
     """The layer choices at one shape and depth.
 
-    Attributes:
+    Args:
         needs: For every action the Pareto front of what it and its cheapest completions take; empty: impossible.
-        possible: Mask of the actions whose front is not empty; bool, shape (n_actions,).
-        enough: With this much left, every possible action is legal.
+        n_actions: Length of the masks.
     """
 
-    needs: tuple[tuple[Need, ...], ...]
-    possible: NDArray[np.bool_]
-    enough: Need
+    def __init__(self, needs: Sequence[tuple[Need, ...]], n_actions: int) -> None:
+        self.needs = tuple(needs)
+        self._n_actions = n_actions
+        self._parameters = sorted({need.parameters for front in needs for need in front})
+        self._rows: dict[int, NDArray[np.int64]] = {}
 
     def within(self, left: Need) -> NDArray[np.bool_]:
-        """Return the mask of the actions that some completion within ``left`` follows; shared, so copy it."""
-        if self.enough.fits(left):
-            return self.possible
-        mask = np.zeros_like(self.possible)
-        for action, needs in enumerate(self.needs):
-            mask[action] = any(need.fits(left) for need in needs)
-        return mask
+        """Return a fresh mask, bool, shape (n_actions,), of the actions that some completion within ``left`` follows.
+
+        Which needs fit in parameters changes only at their own numbers, so that each of the few cases is computed once.
+        """
+        case = bisect_right(self._parameters, left.parameters)
+        row = self._rows.get(case)
+        if row is None:
+            row = self._rows[case] = self._fewest_macs(left.parameters)
+        return row <= left.macs
+
+    def _fewest_macs(self, parameters: int) -> NDArray[np.int64]:
+        """Return for every action the fewest MACs it takes if no more than these parameters are left."""
+        fewest = np.full(self._n_actions, IMPOSSIBLE, dtype=np.int64)
+        for action, front in enumerate(self.needs):
+            fewest[action] = min((need.macs for need in front if need.parameters <= parameters), default=IMPOSSIBLE)
+        return fewest
 
 
 class Completions:
@@ -150,11 +161,7 @@ class Completions:
             front = self.front(piece.shapes[-1], depth + 1, activation) if piece else ()
             needs.append(tuple(_sum(piece.need, need) for need in front) if piece else ())
         needs.append((self.classifier(shape).need,) if depth >= self._limits.min_layers else ())
-        possible = np.zeros(self._n_actions, dtype=bool)
-        possible[: len(needs)] = [bool(front) for front in needs]
-        cheapest = [front[0] for front in needs if front] or [Need(0, 0)]
-        enough = Need(max(need.parameters for need in cheapest), max(need.macs for need in cheapest))
-        return Options(tuple(needs), possible, enough)
+        return Options(needs, self._n_actions)
 
     def front(self, shape: Shape, depth: int, activation: str) -> tuple[Need, ...]:
         """Return the Pareto front of what completions take after ``depth`` layers, sorted by parameters."""

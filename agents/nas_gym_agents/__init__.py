@@ -1,0 +1,1 @@
+"""The agents: controllers and baselines that search an environment."""

@@ -1,0 +1,40 @@
+"""MaskablePPO: PPO that never sees an illegal action; the default controller."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from nas_gym_agents.agent import Recorder, SearchResult
+from nas_gym_agents.ppo import PPOSettings
+from nas_gym_agents.sb3_search import search_with
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskablePPOSearch(PPOSettings):
+    """sb3-contrib's MaskablePPO (Huang and Ontañón 2022, arXiv 2006.14171) on the environment's exact masks."""
+
+    name: str = "maskable-ppo"
+
+    def search(
+        self,
+        env: gym.Env[Any, Any],
+        *,
+        seed: int,
+        recorder: Recorder | None = None,
+        policy_file: Path | None = None,
+    ) -> SearchResult:
+        """Search until the budget is spent; see `SearchAgent` and `search_with`."""
+        return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)
+
+    def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+        """Return the algorithm."""
+        return MaskablePPO("MlpPolicy", env, seed=seed, **self.arguments())
+
+    @staticmethod
+    def load(policy_file: Path) -> OnPolicyAlgorithm:
+        """Return the algorithm that was saved."""
+        return MaskablePPO.load(policy_file, device="cpu")

@@ -1,0 +1,93 @@
+"""PPO without masks: illegal actions end the episode with the environment's penalty, and it learns to avoid them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3 import PPO
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from nas_gym.errors import ConfigurationError
+from nas_gym_agents.agent import Recorder, SearchResult
+from nas_gym_agents.sb3_search import search_with
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSettings:
+    """Settings of PPO (Schulman et al. 2017, arXiv 1707.06347) for short episodes and expensive rewards.
+
+    stable-baselines3's default of 2,048 steps per rollout would spend a whole search before the first update.
+
+    Attributes:
+        n_steps: Environment steps per rollout, at least 2.
+        batch_size: Steps per gradient step.
+        n_epochs: Passes over a rollout.
+        learning_rate: Of Adam.
+        entropy: Weight of the entropy bonus.
+        gae_lambda: Of generalised advantage estimation; gamma is 1, since only the last reward counts.
+        clip: Of the probability ratio.
+        hidden: Units of the two hidden layers of actor and critic.
+    """
+
+    n_steps: int = 96
+    batch_size: int = 48
+    n_epochs: int = 8
+    learning_rate: float = 1e-3
+    entropy: float = 0.01
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "n_epochs", "learning_rate", "clip", "hidden")
+        wrong = [n for n in positive if not getattr(self, n) > 0]
+        wrong += ["n_steps"] if self.n_steps < 2 else []
+        wrong += ["entropy"] if self.entropy < 0 else []
+        wrong += ["gae_lambda"] if not 0 <= self.gae_lambda <= 1 else []
+        if wrong:
+            raise ConfigurationError(
+                f"PPO's settings are out of range: {', '.join(f'{n}={getattr(self, n)!r}' for n in wrong)}"
+            )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of stable-baselines3's constructor."""
+        return {
+            "n_steps": self.n_steps,
+            "batch_size": min(self.batch_size, self.n_steps),
+            "n_epochs": self.n_epochs,
+            "learning_rate": self.learning_rate,
+            "ent_coef": self.entropy,
+            "gae_lambda": self.gae_lambda,
+            "gamma": 1.0,
+            "clip_range": self.clip,
+            "policy_kwargs": {"net_arch": [self.hidden, self.hidden]},
+            "device": "cpu",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSearch(PPOSettings):
+    """stable-baselines3's PPO, unmasked: what masks are worth is seen by comparing it with `maskable-ppo`."""
+
+    name: str = "ppo"
+
+    def search(
+        self,
+        env: gym.Env[Any, Any],
+        *,
+        seed: int,
+        recorder: Recorder | None = None,
+        policy_file: Path | None = None,
+    ) -> SearchResult:
+        """Search until the budget is spent; see `SearchAgent` and `search_with`."""
+        return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)
+
+    def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+        """Return the algorithm."""
+        return PPO("MlpPolicy", env, seed=seed, **self.arguments())
+
+    @staticmethod
+    def load(policy_file: Path) -> OnPolicyAlgorithm:
+        """Return the algorithm that was saved."""
+        return PPO.load(policy_file, device="cpu")

@@ -9,7 +9,7 @@ from typing import Any
 
 from nas_gym.canonical import canonical_operations, is_series
 from nas_gym.errors import InvalidArchitectureError
-from nas_gym.operations import INPUT, Number, Operation, Shape, cost, number_text
+from nas_gym.operations import INPUT, Number, Operation, Shape, are_integers, cost, is_number, number_text
 
 __all__ = ["INPUT", "Architecture", "Candidate", "Operation", "Shape"]
 
@@ -33,13 +33,21 @@ class Architecture:
     macs: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.input_shape or min(self.input_shape) < 1:
-            raise InvalidArchitectureError(f"an input shape needs positive sizes, got {self.input_shape}")
-        if not self.operations:
-            raise InvalidArchitectureError("an architecture needs at least one operation")
+        if not are_integers(self.input_shape) or len(self.input_shape) not in (1, 3) or min(self.input_shape) < 1:
+            raise InvalidArchitectureError(
+                "input_shape must be (channels, height, width) or (features,) in positive integers, "
+                f"got {self.input_shape}"
+            )
+        if not isinstance(self.operations, tuple) or not self.operations:
+            raise InvalidArchitectureError(f"an architecture needs a tuple of operations, got {self.operations!r}")
         shapes: list[Shape] = []
         parameters = macs = 0
         for position, operation in enumerate(self.operations):
+            if not isinstance(operation, Operation) or not operation.is_well_formed():
+                raise InvalidArchitectureError(
+                    f"operation {position} needs a kind, pairs of a name and a finite number, "
+                    f"and a tuple of positions, got {operation!r}"
+                )
             inputs = operation.inputs
             if not inputs or max(inputs) >= position or min(inputs) < INPUT:
                 raise InvalidArchitectureError(
@@ -107,11 +115,11 @@ class Architecture:
         """
         try:
             operations = tuple(
-                Operation(str(o["kind"]), tuple(sorted(o["settings"].items())), tuple(map(int, o["inputs"])))
+                Operation(o["kind"], tuple(sorted(o["settings"].items())), tuple(o["inputs"]))
                 for o in data["operations"]
             )
-            shape = tuple(map(int, data["input_shape"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            shape = tuple(data["input_shape"])
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise InvalidArchitectureError(
                 f"an architecture in JSON needs input_shape and operations with kind, settings and inputs: {error!r}"
             ) from None
@@ -131,10 +139,12 @@ class Candidate:
     hyperparameters: tuple[tuple[str, Number], ...] = ()
 
     def __post_init__(self) -> None:
-        if list(self.hyperparameters) != sorted(dict(self.hyperparameters).items()):
-            raise InvalidArchitectureError(
-                f"hyper-parameters need distinct, sorted names, got {self.hyperparameters}; use Candidate.of"
-            )
+        if self.hyperparameters:
+            names = [name for name, _ in self.hyperparameters]
+            if names != sorted(set(names)) or not all(is_number(value) for _, value in self.hyperparameters):
+                raise InvalidArchitectureError(
+                    f"hyper-parameters need distinct, sorted names and finite numbers, got {self.hyperparameters}"
+                )
 
     @classmethod
     def of(cls, architecture: Architecture, hyperparameters: Mapping[str, Number] | None = None) -> "Candidate":
@@ -168,7 +178,12 @@ class Candidate:
         Raises:
             InvalidArchitectureError: The data are not a candidate.
         """
-        loaded = json.loads(data) if isinstance(data, str) else data
-        if not isinstance(loaded, Mapping) or "architecture" not in loaded:
-            raise InvalidArchitectureError("a candidate in JSON needs the field 'architecture'")
-        return cls.of(Architecture.from_json(loaded["architecture"]), loaded.get("hyperparameters"))
+        try:
+            loaded = json.loads(data) if isinstance(data, str) else data
+            architecture, hyperparameters = loaded["architecture"], dict(loaded.get("hyperparameters") or {})
+            pairs = tuple(sorted(hyperparameters.items()))
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise InvalidArchitectureError(
+                f"a candidate in JSON needs an architecture and perhaps hyperparameters by name: {error!r}"
+            ) from None
+        return cls(Architecture.from_json(architecture), pairs)

@@ -9,7 +9,8 @@ of which keeps the function of inputs, weights and dropout masks in training mod
   dropout after a dropout that nothing else reads is one dropout with the keep rates multiplied;
 * global average pooling of a 1×1 map is flattening; average pooling before an average over the whole map (global
   average pooling, or flattening of 1×1) has the smallest kernel that reads the same pixels, and kernel 1 is removed;
-* flattening comes before activations; and before dropout, and batch normalisation of a 1×1 map, that nothing else reads;
+* flattening comes before activations; also before dropout, and before batch normalisation of a 1×1 map, that nothing
+  else reads;
 * two operations without parameters that do the same to the same input are one.
 
 Identities that would need other weights (merging two linear layers, say) or another amount of computation (moving a
@@ -43,7 +44,7 @@ def canonical_operations(
         shapes: Output shape of every operation.
         input_shape: Shape of the network's input.
     """
-    output = len(operations) - 1
+    operations, shapes, output = list(operations), list(shapes), len(operations) - 1
     while output != INPUT:
         uses, shared, cuts = _scan(operations, output)
         if 0 in uses:
@@ -111,9 +112,7 @@ class _Graph:
         shared: Positions that are, or may be, read more than once.
     """
 
-    def __init__(
-        self, operations: Sequence[Operation], shapes: Sequence[Shape], input_shape: Shape, shared: set[int]
-    ) -> None:
+    def __init__(self, operations: list[Operation], shapes: list[Shape], input_shape: Shape, shared: set[int]) -> None:
         self.operations = operations
         self.shapes = shapes
         self._input_shape = input_shape
@@ -132,7 +131,7 @@ class _Graph:
     def simplified(self, first: int, uses: Sequence[int]) -> tuple[list[Operation], list[Shape], int]:
         """Return a graph simplified from a position on, its shapes and its output; some of it may be dead."""
         shared = {i for i in self._shared if i < first}
-        simpler = _Graph(list(self.operations[:first]), list(self.shapes[:first]), self._input_shape, shared)
+        simpler = _Graph(self.operations[:first], self.shapes[:first], self._input_shape, shared)
         simpler._pure = self._pure
         moved = list(range(first))
         for position in range(first, len(self.operations)):
@@ -245,11 +244,12 @@ def _ordered(operations: Sequence[Operation], cuts: Sequence[int]) -> tuple[Oper
         if cut == start:
             result.append(operations[cut])
         else:
-            result += _ordered_block(operations[start : cut + 1], start)
+            result += _ordered_block(tuple(operations[start : cut + 1]), start)
     return tuple(result)
 
 
-def _ordered_block(block: Sequence[Operation], start: int) -> list[Operation]:
+@lru_cache(maxsize=4096)
+def _ordered_block(block: tuple[Operation, ...], start: int) -> list[Operation]:
     """Return the operations from position ``start`` on, all fed by the operation before it, in canonical order."""
     before = start - 1
     rows = tuple([(o.label, o.kind in _COMMUTATIVE, tuple([i - before for i in o.inputs])) for o in block])
@@ -260,7 +260,7 @@ def _ordered_block(block: Sequence[Operation], start: int) -> list[Operation]:
     ]
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=4096)
 def _block_order(block: tuple[Row, ...]) -> tuple[tuple[int, ...], tuple[Row, ...]]:
     """Return a block's canonical order: the old positions, and the rows renumbered in that order."""
     depth = [0]

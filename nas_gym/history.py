@@ -16,6 +16,7 @@ class Episode:
     Attributes:
         number: Run-wide, from 0.
         actions: The decisions.
+        slots: The slot each of them filled (or should have filled).
         key: Of the candidate; None after an illegal action.
         status: Of the evaluation, or ``"illegal_action"``.
         reward: What the agent got.
@@ -24,6 +25,7 @@ class Episode:
 
     number: int
     actions: tuple[int, ...]
+    slots: tuple[int, ...]
     key: str | None
     status: str
     reward: float
@@ -31,18 +33,18 @@ class Episode:
 
     def to_json(self) -> dict[str, Any]:
         """Return the episode as JSON-ready data."""
-        return asdict(self) | {"actions": list(self.actions)}
+        return asdict(self) | {"actions": list(self.actions), "slots": list(self.slots)}
 
 
 class HistoryFile:
     """A file of episodes, one JSON line each; every line is flushed, and a half-written last one is ignored.
 
     Args:
-        path: Made anew.
+        path: Made if it is missing, else continued.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8")
 
     def append(self, episode: Episode) -> None:
         """Add an episode."""
@@ -73,6 +75,6 @@ def _episodes(path: Path, lines: list[str]) -> Iterator[Episode]:
     for number, line in enumerate(lines[:-1]):  # after the last newline nothing, or an unfinished line
         try:
             data = json.loads(line)
-            yield Episode(**data | {"actions": tuple(data["actions"])})
+            yield Episode(**data | {"actions": tuple(data["actions"]), "slots": tuple(data["slots"])})
         except (ValueError, TypeError, KeyError):
             raise RunError(f"line {number + 1} of {str(path)!r} is damaged; nas-gym resume rebuilds it") from None

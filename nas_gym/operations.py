@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
+from numbers import Integral
 
 from nas_gym.errors import InvalidArchitectureError
 
@@ -17,6 +18,7 @@ Settings = tuple[tuple[str, Number], ...]
 Values = dict[str, Number]
 
 INPUT = -1
+REMEMBERED_OPERATIONS = 100_000
 LARGEST_NUMBER = 2**53  # up to here integers and floats are the same numbers
 ACTIVATIONS = ("relu", "sigmoid", "tanh", "silu", "gelu")
 POOLS = ("max_pool", "average_pool")
@@ -27,9 +29,19 @@ def number_text(value: Number) -> str:
     return repr(int(value)) if value == value // 1 else repr(float(value))
 
 
+def plain_number(value: Number) -> Number:
+    """Return a number of any type, numpy's for example, as Python's int or float."""
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
 def is_number(value: object) -> bool:
     """Return whether a value is a plain finite number of a size that JSON and floats keep."""
-    return type(value) in (int, float, bool) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER  # type: ignore[operator]
+    return isinstance(value, int | float) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
+
+
+def are_integers(values: object) -> bool:
+    """Return whether a value is a tuple of plain integers."""
+    return isinstance(values, tuple) and all(type(value) is int for value in values)
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,34 @@ class Operation:
 
     def taking(self, inputs: tuple[int, ...]) -> "Operation":
         """Return the same operation with other inputs."""
-        if inputs == self.inputs:
-            return self
-        moved = object.__new__(Operation)
-        moved.__dict__.update(kind=self.kind, settings=self.settings, inputs=inputs, label=self.label)
-        return moved
+        place = (self.label, inputs)
+        known = _TAKEN.get(place)
+        if known is None:
+            if len(_TAKEN) >= REMEMBERED_OPERATIONS:
+                _TAKEN.clear()
+            known = _TAKEN[place] = Operation(self.kind, self.settings, inputs)
+            known.__dict__["label"] = self.label
+        return known
+
+    def is_well_formed(self) -> bool:
+        """Return whether the fields have the types they should have."""
+        return (
+            isinstance(self.kind, str)
+            and isinstance(self.settings, tuple)
+            and all(
+                isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and is_number(pair[1])
+                for pair in self.settings
+            )
+            and are_integers(self.inputs)
+        )
 
     def __str__(self) -> str:
         """Return the label, without empty brackets."""
         return self.label.removesuffix("()")
+
+
+# What `Operation.taking` returned, by label and inputs: the same few operations come back again and again.
+_TAKEN: dict[tuple[str, tuple[int, ...]], Operation] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +133,13 @@ def _map_shape(shapes: tuple[Shape, ...], kind: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def _integer(values: Values, name: str) -> int:
+    value = values[name]
+    if value != int(value):
+        raise InvalidArchitectureError(f"{name} must be an integer, got {value}")
+    return int(value)
+
+
 def _same(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     return Cost(shapes[0])
 
@@ -109,7 +147,9 @@ def _same(values: Values, shapes: tuple[Shape, ...]) -> Cost:
 def _convolution(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     """Return the cost of a convolution with padding ``kernel // 2``."""
     channels, height, width = _map_shape(shapes, "conv")
-    out, kernel, stride, groups = (int(values[n]) for n in ("channels", "kernel", "stride", "groups"))
+    out, kernel, stride, groups = (_integer(values, n) for n in ("channels", "kernel", "stride", "groups"))
+    if values["bias"] not in (0, 1):
+        raise InvalidArchitectureError(f"conv needs bias 0 or 1, got {values['bias']}")
     if min(out, kernel, stride, groups) < 1 or kernel % 2 == 0 or channels % groups or out % groups:
         raise InvalidArchitectureError(
             f"conv needs positive channels, stride and groups, an odd kernel and groups that divide "
@@ -124,7 +164,7 @@ def _convolution(values: Values, shapes: tuple[Shape, ...]) -> Cost:
 def _pool(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     """Return the cost of a pooling whose stride is its kernel and whose incomplete windows are dropped."""
     channels, height, width = _map_shape(shapes, "pooling")
-    kernel = int(values["kernel"])
+    kernel = _integer(values, "kernel")
     if not 1 <= kernel <= min(height, width):
         raise InvalidArchitectureError(
             f"pooling needs a kernel between 1 and the map's size, got kernel {kernel} on {height}×{width}"
@@ -143,7 +183,7 @@ def _flatten(values: Values, shapes: tuple[Shape, ...]) -> Cost:
 def _linear(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     if len(shapes[0]) != 1:
         raise InvalidArchitectureError(f"linear needs a (features,) input, got shape {shapes[0]}; flatten it first")
-    features, units = shapes[0][0], int(values["units"])
+    features, units = shapes[0][0], _integer(values, "units")
     if units < 1:
         raise InvalidArchitectureError(f"linear needs at least one unit, got {units}")
     return Cost((units,), features * units + units, features * units)

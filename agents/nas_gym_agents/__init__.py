@@ -1,1 +1,58 @@
-"""The agents: controllers and baselines that search an environment."""
+"""The agents: controllers and baselines that search an environment, and the hook that explains them.
+
+Names are imported when they are asked for, so that a search with one agent does not load the others.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas_gym_agents.agent import Recorder, SearchAgent, SearchResult, play
+    from nas_gym_agents.genetic import Genetic
+    from nas_gym_agents.maskable_ppo import MaskablePPOSearch
+    from nas_gym_agents.ppo import PPOSearch
+    from nas_gym_agents.random_search import RandomSearch
+    from nas_gym_agents.recorder import DecisionRecorder
+    from nas_gym_agents.registry import AGENTS, make_agent
+    from nas_gym_agents.runner import resume, search
+    from nas_gym_agents.settings import SearchSettings
+
+_PLACES = {
+    "AGENTS": "registry",
+    "DecisionRecorder": "recorder",
+    "Genetic": "genetic",
+    "MaskablePPOSearch": "maskable_ppo",
+    "PPOSearch": "ppo",
+    "RandomSearch": "random_search",
+    "Recorder": "agent",
+    "SearchAgent": "agent",
+    "SearchResult": "agent",
+    "SearchSettings": "settings",
+    "make_agent": "registry",
+    "play": "agent",
+    "resume": "runner",
+    "search": "runner",
+}
+
+__all__ = [
+    "AGENTS",
+    "DecisionRecorder",
+    "Genetic",
+    "MaskablePPOSearch",
+    "PPOSearch",
+    "RandomSearch",
+    "Recorder",
+    "SearchAgent",
+    "SearchResult",
+    "SearchSettings",
+    "make_agent",
+    "play",
+    "resume",
+    "search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

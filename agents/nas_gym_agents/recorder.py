@@ -1,7 +1,7 @@
 """The hook: every decision recorded with its exact attribution."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -288,7 +288,7 @@ class _Face:
         self.slots = tuple(slot.name for slot in space.slots) if space is not None else ()
         self.choices = tuple(slot.choices for slot in space.slots) if space is not None else ()
         self.note = ""
-        self.on_refusal = lambda: None
+        self.on_refusal: Callable[[], None] = lambda: None
         if not explain:
             self.note = "attributions were switched off"
         elif not self.groups:

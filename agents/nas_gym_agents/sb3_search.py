@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -85,7 +85,7 @@ def search_with(
         try:
             model = make(env, seed)
             reader = getattr(recorder, "reader", None)
-            writers = [cast(KVWriter, reader)] if isinstance(reader, KVWriter) else []
+            writers = [reader] if isinstance(reader, KVWriter) else []
             model.set_logger(Logger(folder=None, output_formats=writers))
             model.learn(total_timesteps=FOREVER, callback=callbacks)
             callback.save()

@@ -1,7 +1,8 @@
 """The environment: it wires space, evaluator, objective, budget and encoder, and computes nothing itself."""
 
-from collections.abc import Sequence
-from typing import Any, SupportsInt
+import operator
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 import gymnasium as gym
 import numpy as np
@@ -40,12 +41,14 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
 
     ## Episode End
     `terminated` when the candidate is complete, or after an illegal action (`info["failure"]` then says what
-    was allowed). Once the budget is spent, every step is `truncated` and evaluates nothing.
+    was allowed). Once the budget is spent, every step is `truncated` and evaluates nothing. A step after the end is
+    an illegal action too.
 
     ## Information
     `action_mask`; `slot`, the index of the slot the next action fills, -1 at the end. On the last step of an
-    episode `actions` (list of int), and either `evaluation` (the deterministic fields of the evaluation) or `failure`,
-    or both: `failure` is a dict with `kind` and `reason`. `budget_spent` is True in a truncated step.
+    episode `actions`, the decisions taken (list of int, an illegal one included if it is a 64-bit integer); `evaluation`,
+    the deterministic fields of the evaluation, of a complete candidate; `failure`, a dict with `kind` and `reason`, of
+    an illegal action or a failed evaluation; and `budget_spent`, True, of a truncated step.
 
     ## Arguments
     See the constructor.
@@ -88,8 +91,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self.illegal_reward = float(illegal_reward)
         self.render_mode = render_mode
         self.observation_space = self.encoder.observation_space
-        self.action_space = gym.spaces.Discrete(n_actions(space))
-        self.last_evaluation: Evaluation | None = None
+        self._n_actions = n_actions(space)
+        self.action_space = gym.spaces.Discrete(self._n_actions)
         self._place((), self.encoder.encode(()))
 
     def reset(
@@ -101,21 +104,24 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
             OutOfSpaceError: The prefix is illegal or leaves nothing to decide.
         """
         super().reset(seed=seed)
-        self.prefix = tuple((options or {}).get("prefix", ()))
-        self.last_evaluation = None
+        start = options.get("prefix") if options else None
+        if start is None:
+            self._place((), self.encoder.encode(()))
+        else:
+            self.prefix = start
         return self._observation.copy(), self._info()
 
-    def step(self, action: SupportsInt) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take one decision; an illegal one ends the episode and never raises."""
         if self.budget is not None and self.budget.exhausted:
-            return self._observation.copy(), 0.0, False, True, self._info() | {"budget_spent": True}
-        chosen, slot = int(action), self._slot
-        if slot is None or not 0 <= chosen < len(self._mask) or not self._mask[chosen]:
+            return self._cut()
+        chosen, slot = _integer(action), self._slot
+        if slot is None or chosen is None or not 0 <= chosen < self._n_actions or not self._mask[chosen]:
             return self._fail(chosen)
         self._place((*self._prefix, chosen), self.encoder.advance(self._observation, slot, chosen))
-        if self._slot is not None:
-            return self._observation.copy(), 0.0, False, False, self._info()
-        return self._finish()
+        if self._slot is None:
+            return self._finish()
+        return self._observation.copy(), 0.0, False, False, self._info()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions are legal now: bool, shape (n,); all False once the episode is over."""
@@ -131,8 +137,11 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         return self._prefix
 
     @prefix.setter
-    def prefix(self, prefix: Sequence[SupportsInt]) -> None:
-        decided = tuple(int(action) for action in prefix)
+    def prefix(self, prefix: Iterable[SupportsIndex]) -> None:
+        try:
+            decided = tuple(operator.index(action) for action in prefix)
+        except TypeError:
+            raise OutOfSpaceError(f"a prefix is a sequence of integers, got {prefix!r}") from None
         if self.space.next_slot(decided) is None:
             raise OutOfSpaceError(f"the prefix {decided} is complete and leaves nothing to decide; shorten it")
         self._place(decided, self.encoder.encode(decided))
@@ -149,6 +158,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
 
     def _place(self, prefix: Prefix, observation: Observation) -> None:
         """Enter a state; `_observation` and `_mask` are handed out as copies only."""
+        self.last_evaluation: Evaluation | None = None
         self._prefix = prefix
         self._observation = observation
         self._slot = self.space.next_slot(prefix)
@@ -164,18 +174,35 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
             info["failure"] = {"kind": evaluation.status, "reason": evaluation.reason}
         return self._observation.copy(), float(self.objective(evaluation)), True, False, info
 
-    def _fail(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _fail(self, action: int | None) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self.budget is not None:
             self.budget.pass_idle()
         if self._slot is None:
             reason = "the episode is over; call reset()"
         else:
-            reason = (
-                f"{self.space.slots[self._slot].name!r} can't be {action}: allowed are {np.flatnonzero(self._mask)}"
-            )
-        failure = {"kind": "illegal_action", "reason": reason}
-        info = self._info() | {"actions": [*self._prefix, action], "failure": failure}
+            shown = "anything but a 64-bit integer" if action is None else action
+            allowed = np.flatnonzero(self._mask).tolist()
+            reason = f"{self.space.slots[self._slot].name!r} can't be {shown}; allowed are {allowed}"
+        self._slot, self._mask = None, np.zeros_like(self._mask)
+        info = self._info() | {
+            "actions": [*self._prefix] if action is None else [*self._prefix, action],
+            "failure": {"kind": "illegal_action", "reason": reason},
+        }
         return self._observation.copy(), self.illegal_reward, True, False, info
 
+    def _cut(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        info = self._info() | {"actions": list(self._prefix), "budget_spent": True}
+        return self._observation.copy(), 0.0, False, True, info
+
     def _info(self) -> dict[str, Any]:
-        return {"action_mask": self._mask.astype(np.int8), "slot": -1 if self._slot is None else self._slot}
+        slot = self._slot
+        return {"action_mask": self._mask.astype(np.int8), "slot": -1 if slot is None else slot}
+
+
+def _integer(action: SupportsIndex) -> int | None:
+    """Return an action as an int, or None if it is no 64-bit integer."""
+    try:
+        value = operator.index(action)
+    except TypeError:
+        return None
+    return value if -(2**63) <= value < 2**63 else None

@@ -68,19 +68,16 @@ class OneHot:
         for position, action in enumerate(prefix):
             slot = self._space.next_slot(prefix[:position])
             if slot is not None:
-                self._fill(observation, slot, action)
+                observation = self.advance(observation, slot, action)
         return observation
 
     def advance(self, observation: Observation, slot: int, action: int) -> Observation:
         """Return the observation with one more slot decided."""
         following = observation.copy()
-        self._fill(following, slot, action)
-        return following
-
-    def _fill(self, observation: Observation, slot: int, action: int) -> None:
         start = self._starts[slot]
-        observation[start] = 0.0
-        observation[start + 1 + action] = 1.0
+        following[start] = 0.0
+        following[start + 1 + action] = 1.0
+        return following
 
 
 def one_hot(space: SearchSpace) -> Encoder:

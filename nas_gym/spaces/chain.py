@@ -31,7 +31,8 @@ class _State(NamedTuple):
     slot: int | None
     shape: Shape
     depth: int
-    used: Need
+    parameters: int
+    macs: int
     legal: NDArray[np.bool_]
 
 
@@ -83,7 +84,7 @@ class ChainSpace:
         self._none = np.zeros(self._n_actions, dtype=bool)
         self._completions = Completions(self.catalogue, self.n_classes, self.max_layers, self.limits, self._n_actions)
         self._pieces: dict[tuple[int, Shape, str, int], tuple[tuple[Operation, ...], Piece]] = {}
-        self._states: dict[Prefix, _State] = {(): _State(0, self.input_shape, 0, Need(0, 0), self._all[0])}
+        self._states: dict[Prefix, _State] = {(): _State(0, self.input_shape, 0, 0, 0, self._all[0])}
         self._most = Need(*(min(most or UNLIMITED, UNLIMITED) for most in (self.limits.parameters, self.limits.macs)))
         if not any(n.fits(self._most) for n in self._completions.front(self.input_shape, 0, self.activations[0])):
             raise ConfigurationError(
@@ -161,7 +162,7 @@ class ChainSpace:
         for end in range(1, len(prefix) + 1):
             state, before = self._state(prefix[:end]), self._state(prefix[: end - 1])
             size = "×".join(map(str, state.shape))
-            rows.append(f"{size} · {state.used.parameters:,} parameters" if state.depth > before.depth else "")
+            rows.append(f"{size} · {state.parameters:,} parameters" if state.depth > before.depth else "")
         return rows
 
     def _layers(self, prefix: Prefix) -> Prefix:
@@ -202,23 +203,24 @@ class ChainSpace:
             allowed = ", ".join(f"{i} ({choices[i]})" for i in np.flatnonzero(state.legal))
             named = f"{action} ({choices[action]})" if 0 <= action < len(choices) else str(action)
             raise OutOfSpaceError(f"{self._slots[slot].name!r} can't be {named} here; allowed are {allowed}")
+        shape, depth, parameters, macs = state.shape, state.depth, state.parameters, state.macs
         if not 1 <= slot <= self.max_layers:
-            return self._entered(slot + 1, state.shape, state.depth, state.used)
+            return self._entered(slot + 1, shape, depth, parameters, macs)
         if action == len(self.catalogue):
-            return self._entered(1 + self.max_layers, state.shape, state.depth, state.used)
-        piece = self._completions.layer(action, state.shape, self.activations[prefix[0]]) or _unreachable()
-        used = Need(state.used.parameters + piece.need.parameters, state.used.macs + piece.need.macs)
-        return self._entered(slot + 1, piece.shapes[-1], state.depth + 1, used)
+            return self._entered(1 + self.max_layers, shape, depth, parameters, macs)
+        piece = self._completions.layer(action, shape, self.activations[prefix[0]]) or _unreachable()
+        need = piece.need
+        return self._entered(slot + 1, piece.shapes[-1], depth + 1, parameters + need.parameters, macs + need.macs)
 
-    def _entered(self, slot: int, shape: Shape, depth: int, used: Need) -> _State:
-        """Return the state in which this slot is next; the chain is complete after the last one."""
+    def _entered(self, slot: int, shape: Shape, depth: int, parameters: int, macs: int) -> _State:
+        """Return the state in which this slot is next; after the last one the prefix is complete."""
         if slot >= len(self._slots):
-            return _State(None, shape, depth, used, self._none)
+            return _State(None, shape, depth, parameters, macs, self._none)
         if not 1 <= slot <= self.max_layers:
-            return _State(slot, shape, depth, used, self._all[slot])
-        left = Need(self._most.parameters - used.parameters, self._most.macs - used.macs)
-        legal = self._completions.options(shape, depth, self.activations[0]).within(left)
-        return _State(slot, shape, depth, used, legal)
+            return _State(slot, shape, depth, parameters, macs, self._all[slot])
+        options = self._completions.options(shape, depth, self.activations[0])
+        legal = options.within(self._most.parameters - parameters, self._most.macs - macs)
+        return _State(slot, shape, depth, parameters, macs, legal)
 
 
 def _unreachable() -> Piece:

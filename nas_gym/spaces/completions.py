@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nas_gym.architecture import Operation, Shape
 from nas_gym.errors import ConfigurationError, InvalidArchitectureError
-from nas_gym.operations import cost
+from nas_gym.operations import cost, plain_number
 from nas_gym.spaces.catalogue import Layer
 
 UNLIMITED = 2**62
@@ -81,16 +81,16 @@ class Options:
         self._parameters = sorted({need.parameters for front in needs for need in front})
         self._rows: dict[int, NDArray[np.int64]] = {}
 
-    def within(self, left: Need) -> NDArray[np.bool_]:
-        """Return a fresh mask, bool, shape (n_actions,), of the actions that some completion within ``left`` follows.
+    def within(self, parameters: int, macs: int) -> NDArray[np.bool_]:
+        """Return the mask of the actions that some completion within what is left follows: bool, (n_actions,), fresh.
 
         Which needs fit in parameters changes only at their own numbers, so that each of the few cases is computed once.
         """
-        case = bisect_right(self._parameters, left.parameters)
+        case = bisect_right(self._parameters, parameters)
         row = self._rows.get(case)
         if row is None:
-            row = self._rows[case] = self._fewest_macs(left.parameters)
-        return row <= left.macs
+            row = self._rows[case] = self._fewest_macs(parameters)
+        return row <= macs
 
     def _fewest_macs(self, parameters: int) -> NDArray[np.int64]:
         """Return for every action the fewest MACs it takes if no more than these parameters are left."""
@@ -191,5 +191,8 @@ def _piece(
             need = _sum(need, Need(spent.parameters, spent.macs))
     except InvalidArchitectureError:
         return None
-    operations = tuple(Operation(kind, settings, tuple(i - 1 for i in inputs)) for kind, settings, inputs in steps)
+    operations = tuple(
+        Operation(kind, tuple((name, plain_number(value)) for name, value in settings), tuple(i - 1 for i in inputs))
+        for kind, settings, inputs in steps
+    )
     return Piece(operations, tuple(shapes[1:]), need)

@@ -1,0 +1,336 @@
+"""Pictures of a search: heat maps of policy and attributions, shap's plots of the decisions, learning curves.
+
+All functions are pure: from rows of the decision log (`nas_gym.explain.read_decisions`) and its header to matplotlib
+figures that pyplot does not know, so there is nothing to close. shap draws through pyplot; `_drawn_by_shap` lends it a
+figure and leaves pyplot's figures, its backend, its settings and the random generators as they were.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrow
+from numpy.typing import NDArray
+
+from nas_gym.explain.record import FORCED, UNEXPLAINED, Header, unpack_mask
+from nas_gym.randomness import isolated_generators
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+COLOURS = "cividis"  # the same order for every kind of colour vision, and in grey
+NEVER = "#e8e8e8"
+BEST = "#d55e00"  # vermilion and grey stay apart for every kind of colour vision
+SCALE = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
+CELL = 0.34  # inches
+LETTER = 0.085  # inches, at the size of the labels
+MOST_DOTS = 1_000
+
+
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """Return a figure as a PNG, cropped to what is drawn."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15, facecolor="white")
+    return buffer.getvalue()
+
+
+def action_shares(decisions: "pd.DataFrame", header: Header) -> NDArray[np.float64]:
+    """Return the mean probability of every action, per slot: float64, (n_slots, n_actions).
+
+    Agents without a policy: how often every action was taken. Forced decisions are left out; what was never legal, and
+    the actions of slots that were never decided, are NaN.
+    """
+    shares = np.full((len(header.slots), header.n_actions), np.nan)
+    free = decisions[(decisions["flags"] & FORCED) == 0]
+    for slot, rows in free.groupby("slot"):
+        if not 0 <= slot < len(shares):
+            continue
+        known = rows["probabilities"].dropna()
+        if len(known):
+            mean = np.stack(known.to_list()).astype(np.float64).mean(0)
+        else:
+            mean = np.bincount(rows["action"], minlength=header.n_actions)[: header.n_actions] / len(rows)
+        legal = np.any([unpack_mask(mask, header.n_actions) for mask in rows["mask"].unique()], axis=0)
+        shares[slot] = np.where(legal, mean, np.nan)
+    return shares
+
+
+def step_action_heatmap(decisions: "pd.DataFrame", header: Header, title: str = "") -> Figure:
+    """Return a heat map of `action_shares`: one row per slot, in the order of the steps, one column per choice.
+
+    Slots with the same choices share a panel. Grey: never legal, or never decided.
+    """
+    shares = action_shares(decisions, header)
+    panels: dict[tuple[str, ...], list[int]] = {}
+    for slot, choices in enumerate(header.choices):
+        panels.setdefault(choices, []).append(slot)
+    names = LETTER * max(map(len, header.slots)) + 0.2
+    lines = _lines(panels, names)
+    width = max(sum(names + CELL * len(choices) for choices in line) for line in lines) + 0.5
+    height = sum(_height(line, panels) for line in lines) + 0.9
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title or _share_title(decisions), x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11)
+    top = height - 0.5
+    for line in lines:
+        left = 0.1
+        for choices in line:
+            left += names
+            size = (CELL * len(choices), CELL * len(panels[choices]))
+            place = (left / width, (top - size[1]) / height, size[0] / width, size[1] / height)
+            _panel(figure.add_axes(place), shares[panels[choices]], [header.slots[s] for s in panels[choices]], choices)
+            left += size[0]
+        top -= _height(line, panels)
+    bar = figure.add_axes((names / width, 0.35 / height, min(4.0, width - names - 0.3) / width, 0.12 / height))
+    figure.colorbar(figure.axes[0].images[0], cax=bar, orientation="horizontal", ticks=SCALE)
+    bar.set_xticklabels([f"{share:.0%}" for share in SCALE], fontsize=8)
+    return figure
+
+
+def _share_title(decisions: "pd.DataFrame") -> str:
+    return (
+        "How often each choice was taken"
+        if decisions["probabilities"].isna().all()
+        else "Mean probability of each choice"
+    )
+
+
+def _lines(panels: Mapping[tuple[str, ...], list[int]], names: float) -> list[list[tuple[str, ...]]]:
+    """Return the panels in lines that are no wider than the widest panel."""
+    widest = max(CELL * len(choices) for choices in panels) + names
+    lines: list[list[tuple[str, ...]]] = []
+    used = np.inf
+    for choices in panels:
+        width = names + CELL * len(choices)
+        if used + width > widest:
+            lines.append([])
+            used = 0.0
+        lines[-1].append(choices)
+        used += width
+    return lines
+
+
+def _height(line: Sequence[tuple[str, ...]], panels: Mapping[tuple[str, ...], list[int]]) -> float:
+    rows = max(len(panels[choices]) for choices in line)
+    letters = max(len(choice) for choices in line for choice in choices)
+    return CELL * rows + 0.7 * LETTER * letters + 0.3
+
+
+def _panel(axes: "Axes", shares: NDArray[np.float64], slots: Sequence[str], choices: Sequence[str]) -> None:
+    norm = PowerNorm(0.5, 0.0, 1.0)  # the square root, so that what is near chance can be told apart
+    _cells(axes, shares[:, : len(choices)], slots, choices, norm)
+    for (row, column), share in np.ndenumerate(shares[:, : len(choices)]):
+        if share >= 0.095:
+            axes.text(column, row, f"{100 * share:.0f}", **_ink(norm(share)))
+
+
+def _cells(
+    axes: "Axes", values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], norm: Normalize
+) -> None:
+    colours = colormaps[COLOURS].with_extremes(bad=NEVER)
+    axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
+    axes.set_yticks(range(len(rows)), rows, fontsize=9)
+    axes.set_xticks(range(len(columns)), columns, fontsize=9, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _ink(brightness: float) -> dict[str, Any]:
+    return {"ha": "center", "va": "center", "fontsize": 8, "color": "black" if brightness > 0.55 else "white"}
+
+
+def group_step_heatmap(decisions: "pd.DataFrame", header: Header) -> Figure:
+    """Return a heat map of the mean absolute attribution of every group (row) at the decision of every slot (column).
+
+    Forced and unexplained decisions are left out. Grey: the group was never decided before, so nothing to attribute.
+    """
+    values = np.full((len(header.groups), len(header.slots)), np.nan)
+    for slot, rows in explained(decisions).groupby("slot"):
+        if 0 <= slot < len(header.slots):
+            phi, decided = np.abs(np.stack(rows["phi"].to_list())), np.stack(rows["observation"].to_list()) > 0
+            values[:, slot] = np.where(decided.any(0), phi.mean(0), np.nan)
+    top = max(float(np.nanmax(values, initial=0.0)), 1e-6)
+    names = LETTER * max(map(len, header.groups)) + 0.6
+    cell = 0.5
+    width, height = names + cell * len(header.slots) + 1.4, 0.38 * len(header.groups) + names + 0.8
+    figure = Figure(figsize=(width, height))
+    box = (names / width, (names + 0.1) / height, cell * len(header.slots) / width, 0.38 * len(header.groups) / height)
+    axes = figure.add_axes(box)
+    _cells(axes, values, header.groups, header.slots, Normalize(0.0, top))
+    axes.set_xlabel("… moved the decision of")
+    axes.set_ylabel("The choice for …")
+    for (row, column), value in np.ndenumerate(values):
+        if not np.isnan(value):
+            axes.text(column, row, f"{value:.2f}", **_ink(value / top))
+    figure.suptitle(
+        "Mean |attribution| in nats of log-probability", x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11
+    )
+    bar = figure.add_axes((box[0] + box[2] + 0.2 / width, box[1], 0.14 / width, box[3]))
+    figure.colorbar(axes.images[0], cax=bar)
+    bar.tick_params(labelsize=8)
+    return figure
+
+
+def explained(decisions: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the decisions that averages of attributions speak of: explained, and not forced."""
+    return decisions[(decisions["flags"] & (FORCED | UNEXPLAINED)) == 0]
+
+
+def attribution_waterfalls(decisions: "pd.DataFrame", header: Header) -> list[tuple[str, Figure]]:
+    """Return shap's waterfall of every decision of one episode, with the name of its slot.
+
+    It starts at the log-probability that the uniform policy gives the choice and ends at what the policy gave it. The
+    steps between are the prior preference (`phi0` less the start) and the attributions of the earlier decisions, which
+    start at `phi0`; shap sorts them by size. Forced decisions, and those without attributions, are left out.
+    """
+    return [(_slot(row, header), _waterfall(row, header)) for row in _records(explained(decisions))]
+
+
+def _waterfall(row: Mapping[Any, Any], header: Header) -> Figure:
+    groups = [g for g in range(len(row["phi"])) if row["observation"][g]]
+    values = np.array([row["phi0"] - row["log_uniform"], *(row["phi"][g] for g in groups)], dtype=np.float64)
+    names = ["prior preference", *(header.groups[g] for g in groups)]
+    data = ["nothing decided", *(_choice(header, g, row["observation"][g] - 1) for g in groups)]
+    with _drawn_by_shap() as (shap, figure):
+        one = shap.Explanation(values, row["log_uniform"], np.array(data, dtype=object), feature_names=names)
+        shap.plots.waterfall(one, max_display=len(values), show=False)
+    _point_arrows(figure.axes[0], values, row["log_uniform"])
+    _name_ends(figure, row)
+    title = f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}"
+    figure.axes[0].set_title(title, pad=30, fontsize=13, loc="left")
+    return figure
+
+
+def _point_arrows(axes: "Axes", values: NDArray[np.float64], start: float) -> None:
+    """Put the arrows of values that are shorter than shap's arrow heads in their place; shap turns them round."""
+    order = np.argsort(-np.abs(values))  # from the top
+    ends = start + np.cumsum(values[order][::-1])[::-1]
+    for arrow in axes.patches:
+        if isinstance(arrow, FancyArrow):
+            y = round(float(arrow.get_xy()[:, 1].mean()))
+            tip, tail = float(ends[len(values) - 1 - y]), float(ends[len(values) - 1 - y] - values[order][-1 - y])
+            if not np.isclose(np.ptp(arrow.get_xy()[:, 0]), abs(tip - tail)):
+                arrow.set_xy([(tail, y - 0.4), (tip, y), (tail, y + 0.4)])
+
+
+def attribution_bar(decisions: "pd.DataFrame", header: Header) -> Figure:
+    """Return shap's bar plot: the mean absolute attribution of every group over the decisions."""
+    with _drawn_by_shap() as (shap, figure):
+        axes = shap.plots.bar(_explanation(shap, explained(decisions), header), max_display=None, show=False)
+    axes.set_xlabel("mean |attribution|, in nats of log-probability", fontsize=11)
+    return figure
+
+
+def attribution_beeswarm(decisions: "pd.DataFrame", header: Header) -> Figure:
+    """Return shap's beeswarm: one dot per decision and group, at its attribution; the latest `MOST_DOTS` decisions.
+
+    The colour is the probability that the policy gave the choice.
+    """
+    rows = explained(decisions).iloc[-MOST_DOTS:]
+    with _drawn_by_shap() as (shap, figure):
+        all_ = _explanation(shap, rows, header)
+        axes = shap.plots.beeswarm(
+            all_, max_display=None, show=False, color=colormaps[COLOURS], color_bar_label="probability of the choice"
+        )
+    axes.set_xlabel("attribution, in nats of log-probability", fontsize=11)
+    return figure
+
+
+def _explanation(shap: Any, decisions: "pd.DataFrame", header: Header) -> Any:
+    phi = np.stack(decisions["phi"].to_list()).astype(np.float64)
+    probability = np.exp(decisions["logp"].to_numpy(np.float64))
+    return shap.Explanation(
+        phi,
+        decisions["phi0"].to_numpy(np.float64),
+        np.repeat(probability[:, None], phi.shape[1], axis=1),
+        feature_names=list(header.groups),
+    )
+
+
+def curves_figure(curves: Mapping[int, Sequence[float]], best: int | None = None) -> Figure:
+    """Return the validation curves of all trainings, the best one highlighted.
+
+    Args:
+        curves: Validation accuracy after every epoch, by the number of the evaluation.
+        best: The number of the one to highlight.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    faint = max(0.06, min(0.6, 15 / max(1, len(curves))))
+    for curve in curves.values():
+        axes.plot(
+            range(1, len(curve) + 1),
+            curve,
+            color="#444444",
+            alpha=faint,
+            linewidth=1,
+            marker="." if len(curve) == 1 else None,
+        )
+    if best in curves:
+        name = f"evaluation {best}: {curves[best][-1]:.3f}"
+        axes.plot(range(1, len(curves[best]) + 1), curves[best], color=BEST, linewidth=2.5, marker="o", label=name)
+        axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.set_title(f"{len(curves)} trainings", loc="left", fontsize=11)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _name_ends(figure: Figure, row: Mapping[Any, Any]) -> None:
+    """Write what the two ends of a waterfall are, in place of shap's E[f(X)] and f(x)."""
+    axes, start, end = figure.axes
+    total = row["phi0"] + float(np.sum(row["phi"]))
+    chance = f"chance: {np.exp(row['log_uniform']):.1%} of {row['n_valid']} choices, {row['log_uniform']:.2f}"
+    for place, value, text in (
+        (start, row["log_uniform"], "\n" + chance),
+        (end, total, f"policy: {np.exp(total):.1%}, {total:.2f}"),
+    ):
+        place.set_xticks([value], [text], fontsize=11)
+    axes.set_xlabel("\nlog-probability of the choice, in nats", fontsize=11)
+
+
+def _records(decisions: "pd.DataFrame") -> list[dict[Any, Any]]:
+    return decisions.sort_values("step").to_dict("records")
+
+
+def _slot(row: Mapping[Any, Any], header: Header) -> str:
+    return header.slots[row["slot"]] if 0 <= row["slot"] < len(header.slots) else f"decision {row['step'] + 1}"
+
+
+def _choice(header: Header, slot: int, choice: int) -> str:
+    known = 0 <= slot < len(header.choices) and 0 <= choice < len(header.choices[slot])
+    return header.choices[slot][choice] if known else f"choice {choice}"
+
+
+@contextmanager
+def _drawn_by_shap() -> Iterator[tuple[Any, Figure]]:
+    """Give shap, and a figure that is pyplot's current one for as long as the context lasts."""
+    import matplotlib
+    from matplotlib import pyplot
+    from matplotlib._pylab_helpers import Gcf
+    from matplotlib.backend_bases import FigureManagerBase
+
+    figure, active, interactive = Figure(), Gcf.get_active(), matplotlib.is_interactive()
+    manager = FigureManagerBase(FigureCanvasAgg(figure), 1 + max(pyplot.get_fignums(), default=0))
+    with isolated_generators(0), matplotlib.rc_context():
+        import shap
+
+        Gcf.set_active(manager)
+        try:
+            yield shap, figure
+        finally:
+            Gcf.figs.pop(manager.num, None)
+            if active is not None:
+                Gcf.set_active(active)
+            if interactive:
+                pyplot.ion()

@@ -1,0 +1,322 @@
+"""A search in a run directory: wiring, resuming, finishing."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from nas_gym.architecture import Candidate
+from nas_gym.errors import RunError
+from nas_gym.evaluation import Evaluation, Evaluator, StoredEvaluator
+from nas_gym.explain.record import DecisionLog
+from nas_gym.history import Episode, HistoryFile, read_history
+from nas_gym.run import Run
+from nas_gym.run_directory import DECISIONS, DERIVED, HISTORY, POLICY, RESULTS, TENSORBOARD, WEIGHTS, RunDirectory
+from nas_gym.store import ResultStore
+from nas_gym.weights import BestWeights, read_module
+from nas_gym_agents.recorder import DecisionRecorder
+from nas_gym_agents.settings import SearchSettings
+from nas_gym_agents.tensorboard import TensorBoardWriter
+from nas_gym_envs import ArchitectureEnv, Budget
+
+
+@dataclass
+class Tally:
+    """Where a search stands.
+
+    Attributes:
+        episodes: Finished episodes.
+        evaluations: Evaluated episodes, repeats included.
+        unique: Distinct candidates.
+        from_store: Evaluations that were answered without training.
+        failures: Failed episodes by status.
+        best: Highest validation accuracy so far; None before the first.
+        share: Share of the budget that is spent, in [0, 1].
+        seconds: Wall-clock seconds of this process.
+    """
+
+    episodes: int = 0
+    evaluations: int = 0
+    unique: int = 0
+    from_store: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    best: float | None = None
+    share: float = 0.0
+    seconds: float = 0.0
+
+
+Watch = Callable[[Tally], None]
+
+
+def search(
+    settings: SearchSettings, path: Path, *, watch: Watch | None = None, begun: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Run a search in a directory and return its summary (``search --json``).
+
+    A run of the same settings that is there already is resumed, or, if it has ended, only reported.
+
+    Args:
+        settings: What to search, and how.
+        path: The run directory: new, empty, or a run of the same settings.
+        watch: Called after every episode.
+        begun: Called once the settings are found good and the directory is made.
+
+    Raises:
+        NasGymError: A setting or the place can't be used; nothing was written.
+    """
+    parts = _Parts(settings)
+    facts = {
+        "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
+        "namespace": parts.namespace,
+    }
+    run = RunDirectory.create(path, settings.to_json(), facts)
+    if begun is not None:
+        begun()
+    return _in(run, parts, watch, retry_failed=False)
+
+
+def resume(path: Path, *, watch: Watch | None = None, retry_failed: bool = False) -> dict[str, Any]:
+    """Go on with a search that was stopped or killed, and return its summary.
+
+    The agent replays against the stored results, so that no committed training is repeated, and goes on from there: the
+    history equals that of an uninterrupted search. A search that has ended is only reported.
+
+    Args:
+        path: The run directory.
+        watch: Called after every episode, replayed ones included.
+        retry_failed: Whether failed trainings are tried again; the history may then change.
+
+    Raises:
+        NasGymError: The directory is no run, is in use, or no longer fits its data or settings.
+    """
+    run = RunDirectory.open(path)
+    try:
+        parts = _Parts(SearchSettings.from_json(run.content["settings"]))
+    except BaseException:
+        run.close()
+        raise
+    return _in(run, parts, watch, retry_failed=retry_failed)
+
+
+class _Parts:
+    """What a search is made of, made before anything is written."""
+
+    def __init__(self, settings: SearchSettings) -> None:
+        self.settings = settings
+        self.budget: Budget = settings.make_budget()
+        self.agent = settings.make_agent()
+        self.env: ArchitectureEnv = settings.make_env()
+        inner = self.env.evaluator
+        self.evaluator: Evaluator = inner.evaluator if isinstance(inner, StoredEvaluator) else inner
+        self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
+
+
+def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
+    with ExitStack() as stack:
+        stack.callback(run.close)
+        if run.content["namespace"] != parts.namespace:
+            raise RunError(
+                f"{str(run.path)!r} was made with other data or another training recipe "
+                f"({run.content['namespace']!r}, now {parts.namespace!r}); restore them or start a new run"
+            )
+        if run.content["result"] is not None and not retry_failed:
+            return dict(run.content["result"])
+        return _Search(run, parts, watch, stack, retry_failed).run()
+
+
+class _Search:
+    """One process's share of a search: from the start, or from a replay, to the end."""
+
+    def __init__(
+        self, run: RunDirectory, parts: _Parts, watch: Watch | None, stack: ExitStack, retry_failed: bool
+    ) -> None:
+        self._run, self._parts, self._watch = run, parts, watch
+        self._started = time.monotonic()
+        self._tally = Tally()
+        self._seen: set[str] = set()
+        settings, env = parts.settings, parts.env
+        self._store = ResultStore(settings.store or run.path / RESULTS)
+        stack.callback(self._store.close)
+        self._evaluator = StoredEvaluator(
+            parts.evaluator, self._store, namespace=env.space.name, retry_failed=retry_failed
+        )
+        env.evaluator, env.budget = self._evaluator, parts.budget
+        self._weights = BestWeights(run.path / WEIGHTS, settings.keep_weights)
+        if hasattr(parts.evaluator, "keep"):
+            parts.evaluator.keep = self._weights
+        begun = any((run.path / name).exists() for name in DERIVED)
+        self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
+        place = run.place_for_rebuilding() if self._replayed else run.path
+        self._history = HistoryFile(place / HISTORY)
+        self._log = DecisionLog(place / DECISIONS)
+        self._board = TensorBoardWriter(place / TENSORBOARD, space=env.space, settings=_flat(settings))
+        stack.callback(self._close)
+        run.update(state="running", result=None)
+
+    def run(self) -> dict[str, Any]:
+        settings, agent = self._parts.settings, self._parts.agent
+        recorder = DecisionRecorder(log=self._log, explain=settings.explain, reader=self._board)
+        policy = {"policy_file": self._run.path / POLICY} if hasattr(agent, "load") else {}
+        env = _Watched(self._parts.env, self._episode)
+        try:
+            found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
+        except KeyboardInterrupt:
+            self._run.update(state="interrupted")
+            raise
+        self._swap_in()
+        return self._finish(found.updates)
+
+    def _episode(self, actions: tuple[int, ...], slots: tuple[int, ...], reward: float, info: dict[str, Any]) -> None:
+        evaluation = self._parts.env.last_evaluation if "evaluation" in info else None
+        failure = info.get("failure", {})
+        episode = Episode(
+            number=self._tally.episodes,
+            actions=actions,
+            slots=slots,
+            key=evaluation.key if evaluation else None,
+            status=evaluation.status if evaluation else str(failure.get("kind", "unknown")),
+            reward=reward,
+            accuracy=evaluation.accuracy if evaluation else None,
+        )
+        self._history.append(episode)
+        self._count(episode, evaluation)
+        self._board.episode(episode, evaluation, from_store=self._tally.from_store)
+        if self._replayed and self._tally.episodes >= self._replayed:
+            self._swap_in()
+        if self._watch is not None:
+            self._watch(self._tally)
+
+    def _count(self, episode: Episode, evaluation: Evaluation | None) -> None:
+        tally, budget = self._tally, self._parts.budget
+        tally.episodes += 1
+        if episode.status != "ok":
+            tally.failures[episode.status] += 1
+        if evaluation is not None:
+            self._seen.add(evaluation.key)
+            tally.evaluations += 1
+        if episode.accuracy is not None:
+            tally.best = max(tally.best or 0.0, episode.accuracy)
+        tally.unique = len(self._seen)
+        tally.from_store = self._evaluator.from_store
+        tally.share = min(1.0, max(budget.spent[name] / limit for name, limit in budget.limits.items()))
+        tally.seconds = time.monotonic() - self._started
+
+    def _swap_in(self) -> None:
+        """Put what was rebuilt into place: the replay has caught up with the killed search."""
+        if not self._replayed:
+            return
+        self._replayed = 0
+        self._history.close()
+        self._board.close()
+        self._run.swap_in()
+        self._history = HistoryFile(self._run.path / HISTORY)
+        self._log.folder = self._run.path / DECISIONS
+        self._board.reopen(self._run.path / TENSORBOARD)
+
+    def _close(self) -> None:
+        self._history.close()
+        self._board.close()
+
+    def _finish(self, updates: int) -> dict[str, Any]:
+        run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
+        best = next(iter(run.best(1)), None)
+        summary: dict[str, Any] = {
+            "best": None,
+            "evaluations": tally.evaluations,
+            "unique": tally.unique,
+            "from_store": tally.from_store,
+            "failures": dict(tally.failures),
+            "updates": updates,
+            "env": settings.env,
+            "agent": settings.agent,
+            "seed": settings.seed,
+            "run_dir": str(self._run.path),
+        }
+        if best is not None:
+            summary["best"] = {
+                "actions": list(best.actions),
+                "key": best.candidate.key,
+                "validation_accuracy": best.evaluation.accuracy,
+                "test_accuracy": self._test_accuracy(best.candidate),
+                "parameters": best.evaluation.parameters,
+                "macs": best.evaluation.macs,
+                "choices": dict(best.choices),
+                "hyperparameters": dict(best.candidate.hyperparameters),
+            }
+            self._board.finish(best, run.decisions, run.header, run.explanation())
+        self._board.close()
+        summary["seconds"] = round(time.monotonic() - self._started, 3)
+        self._run.update(state="finished", result=summary)
+        return summary
+
+    def _test_accuracy(self, candidate: Candidate) -> float | None:
+        """Return the accuracy on the test split, touched here and nowhere else; None without a training evaluator."""
+        from nas_gym.evaluation.training import TrainingEvaluator
+
+        trainer = self._parts.evaluator
+        if not isinstance(trainer, TrainingEvaluator):
+            return None
+        file = self._weights.find(candidate.key)
+        if file is None:  # trained by another search that shares the store: train it again, to the same weights
+            module, _ = trainer.train(candidate)
+            evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
+            if evaluation is not None:
+                self._weights(candidate, evaluation, module)
+        else:
+            module = read_module(file)
+        return trainer.test_accuracy(module)
+
+
+class _Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Tells of every finished episode, whatever drives the environment."""
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        finished: Callable[[tuple[int, ...], tuple[int, ...], float, dict[str, Any]], None],
+    ) -> None:
+        super().__init__(env)
+        self._finished = finished
+        self._actions: list[int] = []
+        self._slots: list[int] = []
+        self._slot = -1
+        self._reward = 0.0
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(**options)
+        self._actions, self._slots, self._slot, self._reward = [], [], info["slot"], 0.0
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        if not info.get("budget_spent"):
+            self._actions.append(int(action))
+            self._slots.append(self._slot)
+            self._slot, self._reward = info["slot"], self._reward + float(reward)
+            if terminated or truncated:
+                self._finished(tuple(self._actions), tuple(self._slots), self._reward, info)
+        return observation, reward, terminated, truncated, info
+
+
+def _count(history: Path) -> int:
+    """Return how many episodes a killed search has left; damage counts as none, since all is rebuilt."""
+    try:
+        return len(read_history(history))
+    except RunError:
+        return 0
+
+
+def _flat(settings: SearchSettings) -> dict[str, bool | int | float | str]:
+    """Return the settings as HParams takes them."""
+    data = settings.to_json()
+    nested = {f"{n}.{k}": v for n in ("env_args", "agent_args") for k, v in data.pop(n).items()}
+    return {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in {**data, **nested}.items()
+        if value is not None
+    }

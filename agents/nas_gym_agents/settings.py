@@ -1,0 +1,109 @@
+"""The settings of a search: everything that decides its history, as JSON-ready data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from nas_gym.errors import ConfigurationError
+from nas_gym_agents.agent import SearchAgent
+from nas_gym_agents.registry import make_agent
+from nas_gym_envs import ArchitectureEnv, Budget
+
+DEFAULT_ENV = "nas_gym/Chain-Digits-v0"
+DEFAULT_AGENT = "maskable-ppo"
+DEFAULT_EVALUATIONS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """What decides a search.
+
+    Attributes:
+        env: Environment id.
+        env_args: Arguments of ``gym.make``.
+        agent: Name of `nas_gym_agents.registry.AGENTS`.
+        agent_args: Settings of the agent that differ from its defaults.
+        evaluations: Budget in evaluations, repeats included; None: no limit of this kind.
+        unique: Budget in distinct candidates; None: no limit of this kind.
+        seed: Of the agent.
+        explain: Whether attributions are computed.
+        store: Database URL or file of results shared by searches; None: the run's own.
+        keep_weights: How many of the best networks keep their weights.
+    """
+
+    env: str = DEFAULT_ENV
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    agent: str = DEFAULT_AGENT
+    agent_args: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: int | None = DEFAULT_EVALUATIONS
+    unique: int | None = None
+    seed: int = 0
+    explain: bool = True
+    store: str | None = None
+    keep_weights: int = 5
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ConfigurationError(f"a seed is an integer from 0 on, got {self.seed}")
+        if self.keep_weights < 1:
+            raise ConfigurationError(f"keep_weights must be at least 1, got {self.keep_weights}")
+        try:
+            json.dumps(self.to_json())
+        except TypeError as error:
+            raise ConfigurationError(f"settings of a search must be JSON-ready: {error}") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready data."""
+        return asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SearchSettings":
+        """Return the settings that `to_json` wrote."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+    def make_budget(self) -> Budget:
+        """Return a fresh budget; raises BudgetError."""
+        return Budget(evaluations=self.evaluations, unique=self.unique)
+
+    def make_agent(self) -> SearchAgent:
+        """Return the agent; raises ConfigurationError."""
+        return make_agent(self.agent, self.agent_args)
+
+    def make_env(self) -> ArchitectureEnv:
+        """Return the environment without wrappers.
+
+        Raises:
+            ConfigurationError: The id is unknown, an argument is, or it makes something else.
+            DatasetError: Its data can't be loaded.
+        """
+        try:
+            env = gym.make(self.env, disable_env_checker=True, **_as_arguments(self.env_args)).unwrapped
+        except (gym.error.Error, ModuleNotFoundError, TypeError) as error:
+            first = str(error).strip().splitlines()[0]
+            raise ConfigurationError(
+                f"the environment {self.env!r} can't be made ({first}); nas-gym envs lists the known ids"
+            ) from None
+        if not isinstance(env, ArchitectureEnv):
+            raise ConfigurationError(f"{self.env!r} makes a {type(env).__name__}; a search needs an ArchitectureEnv")
+        return env
+
+
+def _as_arguments(env_args: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in env_args.items()}
+
+
+def absolute_paths(env_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return environment arguments with existing paths made absolute, so that a resume works from anywhere."""
+    result = dict(env_args)
+    for name in ("dataset", "data_root"):
+        value = result.get(name)
+        if isinstance(value, str):
+            parts = value.split(",") if name == "dataset" else [value]
+            if all("/" in part or Path(part).exists() for part in parts):
+                result[name] = ",".join(str(Path(part).expanduser().absolute()) for part in parts)
+    return result

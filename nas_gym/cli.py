@@ -1,0 +1,230 @@
+"""The command line: ``nas-gym``.
+
+Heavy packages are imported inside the commands, so that ``nas-gym --help`` answers at once. Results go to standard
+output; progress, hints and errors to standard error. Exit codes: 0 done, 2 the user's mistake, 1 ours, 130 interrupted.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nas_gym.errors import ConfigurationError, NasGymError
+
+app = typer.Typer(
+    help="Neural architecture search as a Gymnasium environment, with every decision explained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+DEFAULT_RUNS = Path("runs")
+
+RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@contextmanager
+def reporting(resume: Path | None = None) -> Iterator[None]:
+    """Turn a user's mistake into a sentence and exit code 2, and Ctrl-C into a hint and exit code 130."""
+    try:
+        yield
+    except NasGymError as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        errors.print("interrupted; nothing that was evaluated is lost")
+        if resume is not None and resume.exists():
+            errors.print(f"go on with: nas-gym resume {resume}", markup=False)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def search(
+    env: Annotated[str, typer.Option(help="Environment id; see nas-gym envs.")] = "nas_gym/Chain-Digits-v0",
+    env_arg: Annotated[
+        list[str] | None, typer.Option(help="Argument of the environment, NAME=VALUE; repeatable.")
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision download the data set.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    agent: Annotated[str, typer.Option(help="Agent; see nas-gym agents.")] = "maskable-ppo",
+    agent_arg: Annotated[list[str] | None, typer.Option(help="Setting of the agent, NAME=VALUE; repeatable.")] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Budget in evaluations, repeats included; 256 without any budget.")
+    ] = None,
+    unique: Annotated[int | None, typer.Option(help="Budget in distinct candidates.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the agent.")] = 0,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run directory; by default a new one under runs/.", show_default=False)
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Database URL or SQLite file of results that searches share.")
+    ] = None,
+    explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Search: build, train and explain networks until the budget is spent."""
+    with reporting():
+        from nas_gym_agents.settings import SearchSettings, absolute_paths
+
+        env_args = parse_pairs(env_arg or [], "--env-arg")
+        if data_root is not None:
+            env_args["data_root"] = str(data_root)
+        if download:
+            env_args["download"] = True
+        if device != "auto":
+            env_args["device"] = device
+        if evaluations is None and unique is None:
+            evaluations = 256
+        settings = SearchSettings(
+            env=env,
+            env_args=absolute_paths(env_args),
+            agent=agent,
+            agent_args=parse_pairs(agent_arg or [], "--agent-arg"),
+            evaluations=evaluations,
+            unique=unique,
+            seed=seed,
+            explain=explain,
+            store=store,
+        )
+        place = run_dir if run_dir is not None else _free_place(f"{env.split('/')[-1]}-{agent}-seed{seed}")
+    with reporting(resume=place):
+        from nas_gym import progress
+        from nas_gym_agents import runner
+
+        def begun() -> None:
+            errors.print(f"searching {env} with {agent}; run directory {place}", markup=False)
+
+        with progress.shown(errors) as watch:
+            summary = runner.search(settings, place, watch=watch, begun=begun)
+        _report(place, summary, as_json)
+
+
+@app.command()
+def resume(
+    run: RunArgument,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trainings again.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a search that was stopped or killed, to the same result."""
+    with reporting(resume=run):
+        from nas_gym import progress
+        from nas_gym_agents import runner
+
+        with progress.shown(errors) as watch:
+            summary = runner.resume(run, watch=watch, retry_failed=retry_failed)
+        _report(run, summary, as_json)
+
+
+@app.command()
+def show(
+    run: RunArgument,
+    top: Annotated[int, typer.Option(help="How many networks.", min=1)] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the best networks of a run, and what moved the controller at each decision of the best one."""
+    with reporting():
+        import nas_gym
+        from nas_gym import reports
+
+        loaded = nas_gym.load(run)
+        if as_json:
+            print(json.dumps(reports.run_as_json(loaded, top)))
+        else:
+            reports.print_run(loaded, top, Console(highlight=False))
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many architectures.", min=1)] = 5,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw architectures from the saved policy of a run, without training them."""
+    with reporting():
+        from nas_gym import reports
+        from nas_gym_agents.sampling import sample_policy
+
+        drawn = sample_policy(run, n, seed=seed)
+        if as_json:
+            print(json.dumps({"run_dir": str(run), "seed": seed, "architectures": drawn}))
+        else:
+            reports.print_samples(drawn, Console(highlight=False))
+
+
+@app.command()
+def envs(as_json: JsonOption = False) -> None:
+    """List the environment ids."""
+    from nas_gym import reports
+
+    reports.print_envs(Console(highlight=False), as_json)
+
+
+@app.command()
+def agents(as_json: JsonOption = False) -> None:
+    """List the agents and their settings."""
+    from nas_gym import reports
+
+    reports.print_agents(Console(highlight=False), as_json)
+
+
+@app.command()
+def doctor(
+    data_root: Annotated[Path | None, typer.Option(help="Where torchvision's data sets are.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show versions, devices and the data found on this machine."""
+    from nas_gym import reports
+
+    reports.print_doctor(Console(highlight=False), data_root, as_json)
+
+
+def parse_pairs(pairs: list[str], option: str) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` pairs as a dict; a value that is JSON (a number, true, a list) becomes what it says.
+
+    Raises:
+        ConfigurationError: A pair has no ``=`` or no name, or a name comes twice.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name or name in parsed:
+            raise ConfigurationError(f"{option} takes NAME=VALUE, each name once, got {pair!r}")
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError:
+            parsed[name] = text
+    return parsed
+
+
+def _free_place(name: str) -> Path:
+    place, number = DEFAULT_RUNS / name, 1
+    while place.exists():
+        number += 1
+        place = DEFAULT_RUNS / f"{name}-{number}"
+    return place
+
+
+def _report(run_dir: Path, summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary))
+        return
+    import nas_gym
+    from nas_gym import reports
+
+    reports.print_end(nas_gym.load(run_dir), summary, Console(highlight=False))
+

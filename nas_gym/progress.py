@@ -1,0 +1,47 @@
+"""The live progress bar of a search; silent where standard error is no terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+PARTS = 10_000
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Callable[[Any], None] | None]:
+    """Show a bar while the block runs; yields a function that takes the search's tally, or None."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        BarColumn(bar_width=24),
+        TextColumn("best {task.fields[best]} · {task.fields[counts]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=False) as progress:
+        bar = progress.add_task("search", total=PARTS, best="–", counts="starting", left="")
+
+        def watch(tally: Any) -> None:
+            failed = sum(tally.failures.values())
+            counts = f"{tally.evaluations} evaluations, {tally.unique} distinct, {tally.from_store} from the store"
+            progress.update(
+                bar,
+                completed=int(PARTS * tally.share),
+                best="–" if tally.best is None else f"{tally.best:.4f}",
+                counts=f"{counts}, {failed} failed" if failed else counts,
+                left=time_left(tally.seconds, tally.share),
+            )
+
+        yield watch
+
+
+def time_left(seconds: float, share: float) -> str:
+    """Return an estimate of the time left, from the share of the budget spent so far."""
+    if share <= 0.01 or share >= 1:
+        return ""
+    left = seconds * (1 - share) / share
+    return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"

@@ -1,0 +1,220 @@
+"""What the commands print: tables and accounts for people, objects for programs."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas_gym.run import Ranked, Run
+from nas_gym.run_directory import DECISIONS, FIGURES, POLICY, TENSORBOARD
+
+PACKAGES = (
+    "nas-gym",
+    "torch",
+    "torchvision",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+    "deap",
+    "shap",
+    "tensorboard",
+    "numpy",
+    "sqlalchemy",
+)
+
+
+def run_as_json(run: Run, top: int) -> dict[str, Any]:
+    """Return a run as JSON-ready data: settings, result, the best networks, the explanation, the history."""
+    best = run.best(top)
+    return {
+        "run_dir": str(run.path),
+        "state": run.content["state"],
+        "settings": run.settings,
+        "result": run.result,
+        "best": [_ranked_as_json(ranked) for ranked in best],
+        "explanation": run.explanation() if best else [],
+        "history": [episode.to_json() for episode in run.history],
+    }
+
+
+def print_run(run: Run, top: int, console: Console) -> None:
+    """Print a run for people."""
+    _print_head(run, console)
+    best = run.best(top)
+    if not best:
+        console.print("No network has been evaluated yet.")
+        return
+    _print_best(best, console)
+    _print_explanation(run, console)
+    _print_next(run, console)
+
+
+def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
+    """Print the end of a search for people."""
+    _print_head(run, console)
+    best = run.best(3)
+    if not best:
+        console.print("No network was evaluated successfully; the failures are in the history (nas-gym show --json).")
+        return
+    _print_best(best, console)
+    found = summary["best"]
+    test = "" if found["test_accuracy"] is None else f", test accuracy [bold]{found['test_accuracy']:.4f}[/bold]"
+    console.print(
+        f"\nBest network: validation accuracy [bold]{found['validation_accuracy']:.4f}[/bold]{test}, "
+        f"{found['parameters']:,} parameters, {found['macs']:,} MACs."
+    )
+    _print_explanation(run, console)
+    _print_next(run, console)
+
+
+def _print_head(run: Run, console: Console) -> None:
+    settings, history = run.settings, run.history
+    evaluated = [episode for episode in history if episode.key is not None]
+    failures = sum(episode.status != "ok" for episode in history)
+    distinct = len({episode.key for episode in evaluated})
+    updates = f", {run.result['updates']} policy updates" if run.result and run.result.get("updates") else ""
+    console.print(
+        f"{settings['env']} searched by {settings['agent']}, seed {settings['seed']}: {run.content['state']}; "
+        f"{len(evaluated)} evaluations, {distinct} distinct networks, {failures} failures{updates}.\n",
+        markup=False,
+    )
+
+
+def _print_best(best: list[Ranked], console: Console) -> None:
+    table = Table("", "validation", "parameters", "MACs", "episode", "decisions", title="Best networks", expand=False)
+    for place, ranked in enumerate(best, start=1):
+        evaluation = ranked.evaluation
+        table.add_row(
+            str(place),
+            f"{evaluation.accuracy:.4f}",
+            f"{evaluation.parameters:,}",
+            f"{evaluation.macs:,}",
+            str(ranked.episode),
+            " → ".join(choice for _, choice in ranked.choices),
+        )
+    console.print(table)
+
+
+def _print_explanation(run: Run, console: Console) -> None:
+    console.print("\n[bold]What moved the controller when it designed the best network[/bold]")
+    for paragraph in run.explanation():
+        console.print(f"• {paragraph}", markup=False)
+
+
+def _print_next(run: Run, console: Console) -> None:
+    path = run.path
+    console.print("\n[bold]Where to look next[/bold]")
+    rows = [
+        (f"tensorboard --logdir {path / TENSORBOARD}", "curves, attributions, pictures"),
+        (f"python -c \"import nas_gym; print(nas_gym.load('{path}').decisions)\"", "every decision, as a data frame"),
+        (str(path / DECISIONS), "the decision log (Parquet)"),
+    ]
+    if (path / FIGURES).is_dir():
+        rows.append((str(path / FIGURES), "the best network and its explanation as pictures"))
+    if (path / POLICY).exists():
+        rows.append((f"nas-gym sample {path}", "more architectures from the trained policy"))
+    for command, meaning in rows:
+        console.print(f"  {command}    # {meaning}", markup=False, soft_wrap=True)
+
+
+def _ranked_as_json(ranked: Ranked) -> dict[str, Any]:
+    return {
+        "actions": list(ranked.actions),
+        "choices": [list(pair) for pair in ranked.choices],
+        "key": ranked.candidate.key,
+        "episode": ranked.episode,
+        "validation_accuracy": ranked.evaluation.accuracy,
+        "parameters": ranked.evaluation.parameters,
+        "macs": ranked.evaluation.macs,
+        "candidate": ranked.candidate.to_json(),
+    }
+
+
+def print_samples(drawn: list[dict[str, Any]], console: Console) -> None:
+    """Print sampled architectures for people."""
+    table = Table("probability", "parameters", "MACs", "validation", "decisions")
+    for one in drawn:
+        known = one["validation_accuracy"]
+        table.add_row(
+            f"{one['probability']:.2g}",
+            f"{one['parameters']:,}",
+            f"{one['macs']:,}",
+            "not evaluated" if known is None else f"{known:.4f}",
+            " → ".join(choice for _, choice in one["choices"]),
+        )
+    console.print(table)
+
+
+def print_envs(console: Console, as_json: bool) -> None:
+    """Print the environment ids."""
+    from nas_gym.registration import CHAIN, IDS
+    from nas_gym_envs.presets import PRESETS
+
+    rows = []
+    for env_id in IDS:
+        if env_id == CHAIN:
+            meaning = "any data set: --env-arg dataset=NAME_OR_PATH"
+        else:
+            row = PRESETS[env_id]
+            shape = "×".join(map(str, row.input_shape))
+            meaning = f"{row.dataset}, {shape}, {row.n_classes} classes; up to {row.limits.macs:,} MACs"
+        rows.append({"id": env_id, "description": meaning})
+    _print_rows(rows, console, as_json, "environments")
+
+
+def print_agents(console: Console, as_json: bool) -> None:
+    """Print the agents and their settings."""
+    from nas_gym_agents.registry import AGENTS, agent_settings
+
+    rows = [
+        {"agent": name, "description": meaning, "settings": agent_settings(name)}
+        for name, (_, meaning) in AGENTS.items()
+    ]
+    _print_rows(rows, console, as_json, "agents")
+
+
+def print_doctor(console: Console, data_root: Path | None, as_json: bool) -> None:
+    """Print versions, devices and the data found."""
+    import torch
+
+    from nas_gym.data import find_datasets
+
+    facts: dict[str, Any] = {"python": platform.python_version(), "processors": os.cpu_count()}
+    for package in PACKAGES:
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = "not installed"
+    facts["cuda"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    facts["mps"] = bool(torch.backends.mps.is_available())
+    facts["data"] = {"digits": "embedded in scikit-learn", **find_datasets(data_root)}
+    if as_json:
+        print(json.dumps(facts))
+        return
+    table = Table("what", "found", title="nas-gym doctor")
+    for name, value in facts.items():
+        if name == "data":
+            for dataset, place in value.items():
+                table.add_row(f"data: {dataset}", place or "not found; use --data-root or --download")
+        else:
+            table.add_row(name, ", ".join(value) or "none" if isinstance(value, list) else str(value))
+    console.print(table)
+
+
+def _print_rows(rows: list[dict[str, Any]], console: Console, as_json: bool, name: str) -> None:
+    if as_json:
+        print(json.dumps({name: rows}))
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    return "\n".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else str(value)

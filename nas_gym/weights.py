@@ -1,0 +1,70 @@
+"""Weights of the best networks of a run, as files."""
+
+from pathlib import Path
+from typing import Any
+
+from nas_gym.architecture import Candidate
+from nas_gym.evaluation.evaluation import Evaluation
+
+
+def rank(accuracy: float, parameters: int, key: str) -> tuple[float, int, str]:
+    """Return the sort key of networks: higher accuracy first, then fewer parameters, then the key."""
+    return (-accuracy, parameters, key)
+
+
+class BestWeights:
+    """Keeps the weights of the best networks; an evaluator calls it before an evaluation is committed.
+
+    So a committed evaluation among the best always has its weights; a kill between the two leaves a file that
+    the resumed search writes again.
+
+    Args:
+        folder: One file per network; made when the first one is kept.
+        most: How many networks to keep.
+    """
+
+    def __init__(self, folder: Path, most: int = 5) -> None:
+        self.folder = folder
+        self.most = most
+
+    def __call__(self, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
+        """Keep a trained module if it is among the best, and drop what no longer is."""
+        if evaluation.fidelity != "full" or evaluation.repeat or evaluation.accuracy is None:
+            return
+        name = f"{evaluation.accuracy:.9f}-{evaluation.parameters:012d}-{evaluation.key}.pt"
+        kept = sorted({*(path.name for path in self.folder.glob("*.pt")), name}, key=_rank_of_name)
+        if name in kept[: self.most]:
+            self._write(name, candidate, evaluation, module)
+        for dropped in kept[self.most :]:
+            (self.folder / dropped).unlink(missing_ok=True)
+
+    def find(self, key: str) -> Path | None:
+        """Return the file of a network, or None."""
+        return next(iter(self.folder.glob(f"*-{key}.pt")), None)
+
+    def _write(self, name: str, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
+        import torch
+
+        self.folder.mkdir(exist_ok=True)
+        unfinished = self.folder / f"{name}.tmp"
+        state = {n: tensor.detach().cpu().contiguous() for n, tensor in module.state_dict().items()}
+        content = {"candidate": candidate.to_json(), "evaluation": evaluation.to_json(), "state": state}
+        torch.save(content, unfinished)
+        unfinished.replace(self.folder / name)
+
+
+def read_module(path: Path) -> Any:
+    """Return the trained torch module of a weights file, on the CPU, in evaluation mode."""
+    import torch
+
+    from nas_gym.builder import build
+
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    module = build(Candidate.from_json(content["candidate"]).architecture.canonical())
+    module.load_state_dict(content["state"])
+    return module.eval()
+
+
+def _rank_of_name(name: str) -> tuple[float, int, str]:
+    accuracy, parameters, key = name.removesuffix(".pt").split("-")
+    return rank(float(accuracy), int(parameters), key)

@@ -32,6 +32,8 @@ SCALE = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 CELL = 0.34  # inches
 LETTER = 0.085  # inches, at the size of the labels
 MOST_DOTS = 1_000
+POSITIVE, NEGATIVE = "#ff0051", "#008bfb"  # shap's
+PRIOR = "prior preference"
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -188,115 +190,70 @@ def explained(decisions: "pd.DataFrame") -> "pd.DataFrame":
 def attribution_waterfalls(decisions: "pd.DataFrame", header: Header) -> list[tuple[str, Figure]]:
     """Return shap's waterfall of every decision of one episode, with the name of its slot.
 
-    It starts at the log-probability that the uniform policy gives the choice and ends at what the policy gave it. The
-    steps between are the prior preference (`phi0` less the start) and the attributions of the earlier decisions, which
-    start at `phi0`; shap sorts them by size. Forced decisions, and those without attributions, are left out.
+    Read it from the bottom: from the log-probability that the uniform policy gives the choice, the prior preference
+    leads to the baseline `phi0`, and the attributions of the earlier decisions, sorted by size, to what the policy gave
+    the choice. Forced decisions, and those without attributions, are left out.
     """
     return [(_slot(row, header), _waterfall(row, header)) for row in _records(explained(decisions))]
 
 
 def _waterfall(row: Mapping[Any, Any], header: Header) -> Figure:
     groups = [g for g in range(len(row["phi"])) if row["observation"][g]]
-    values = np.array([row["phi0"] - row["log_uniform"], *(row["phi"][g] for g in groups)], dtype=np.float64)
-    names = ["prior preference", *(header.groups[g] for g in groups)]
-    data = ["nothing decided", *(_choice(header, g, row["observation"][g] - 1) for g in groups)]
+    prior = row["phi0"] - row["log_uniform"]
+    values = np.array([row["phi"][g] for g in groups] or [prior], dtype=np.float64)
+    names = [header.groups[g] for g in groups] or [PRIOR]
+    data = [_choice(header, g, row["observation"][g] - 1) for g in groups] or ["nothing decided"]
+    start = row["phi0"] if groups else row["log_uniform"]
     with _drawn_by_shap() as (shap, figure):
-        one = shap.Explanation(values, row["log_uniform"], np.array(data, dtype=object), feature_names=names)
+        one = shap.Explanation(values, start, np.array(data, dtype=object), feature_names=names)
+        if groups:  # shap fits its scale to what is there
+            figure.add_subplot().barh(-1, prior, left=row["log_uniform"], height=0.8, color=_colour(prior))
         shap.plots.waterfall(one, max_display=len(values), show=False)
-    _point_arrows(figure.axes[0], values, row["log_uniform"])
-    _name_ends(figure, row)
-    title = f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}"
-    figure.axes[0].set_title(title, pad=30, fontsize=13, loc="left")
+    _point_arrows(figure, values, start)
+    if groups:
+        _name_prior(figure, prior, max(row["log_uniform"], row["phi0"]))
+    _name_ends(figure, row, header)
     return figure
 
 
-def _point_arrows(axes: "Axes", values: NDArray[np.float64], start: float) -> None:
-    """Put the arrows of values that are shorter than shap's arrow heads in their place; shap turns them round."""
-    order = np.argsort(-np.abs(values))  # from the top
-    ends = start + np.cumsum(values[order][::-1])[::-1]
-    for arrow in axes.patches:
+def _point_arrows(figure: Figure, values: NDArray[np.float64], start: float) -> None:
+    """Put arrows of values shorter than shap's arrow heads in their place: shap turns them round."""
+    upwards = values[np.argsort(-np.abs(values))][::-1]
+    tips = start + np.cumsum(upwards)
+    for arrow in figure.axes[0].patches:
         if isinstance(arrow, FancyArrow):
-            y = round(float(arrow.get_xy()[:, 1].mean()))
-            tip, tail = float(ends[len(values) - 1 - y]), float(ends[len(values) - 1 - y] - values[order][-1 - y])
-            if not np.isclose(np.ptp(arrow.get_xy()[:, 0]), abs(tip - tail)):
-                arrow.set_xy([(tail, y - 0.4), (tip, y), (tail, y + 0.4)])
+            row = round(float(arrow.get_xy()[:, 1].mean()))
+            if not np.isclose(np.ptp(arrow.get_xy()[:, 0]), abs(upwards[row])):
+                tail = tips[row] - upwards[row]
+                arrow.set_xy([(tail, row - 0.4), (tips[row], row), (tail, row + 0.4)])
 
 
-def attribution_bar(decisions: "pd.DataFrame", header: Header) -> Figure:
-    """Return shap's bar plot: the mean absolute attribution of every group over the decisions."""
-    with _drawn_by_shap() as (shap, figure):
-        axes = shap.plots.bar(_explanation(shap, explained(decisions), header), max_display=None, show=False)
-    axes.set_xlabel("mean |attribution|, in nats of log-probability", fontsize=11)
-    return figure
+def _name_prior(figure: Figure, prior: float, end: float) -> None:
+    """Name the row below shap's, and make room for it."""
+    axes = figure.axes[0]
+    axes.text(end, -1, f" {prior:+.2f}".replace("-", "−"), va="center", color=_colour(prior), fontsize=12)
+    axes.axhline(-1, color="#cccccc", linewidth=0.5, dashes=(1, 5), zorder=-1)
+    axes.set_yticks([*axes.get_yticks(), -1], [*(label.get_text() for label in axes.get_yticklabels()), PRIOR])
+    axes.get_yticklabels()[-1].set_color("black")
+    axes.set_ylim(-1.6, axes.get_ylim()[1])
+    figure.set_size_inches(figure.get_figwidth(), figure.get_figheight() + 0.5)
 
 
-def attribution_beeswarm(decisions: "pd.DataFrame", header: Header) -> Figure:
-    """Return shap's beeswarm: one dot per decision and group, at its attribution; the latest `MOST_DOTS` decisions.
-
-    The colour is the probability that the policy gave the choice.
-    """
-    rows = explained(decisions).iloc[-MOST_DOTS:]
-    with _drawn_by_shap() as (shap, figure):
-        all_ = _explanation(shap, rows, header)
-        axes = shap.plots.beeswarm(
-            all_, max_display=None, show=False, color=colormaps[COLOURS], color_bar_label="probability of the choice"
-        )
-    axes.set_xlabel("attribution, in nats of log-probability", fontsize=11)
-    return figure
+def _colour(value: float) -> str:
+    return POSITIVE if value >= 0 else NEGATIVE
 
 
-def _explanation(shap: Any, decisions: "pd.DataFrame", header: Header) -> Any:
-    phi = np.stack(decisions["phi"].to_list()).astype(np.float64)
-    probability = np.exp(decisions["logp"].to_numpy(np.float64))
-    return shap.Explanation(
-        phi,
-        decisions["phi0"].to_numpy(np.float64),
-        np.repeat(probability[:, None], phi.shape[1], axis=1),
-        feature_names=list(header.groups),
-    )
-
-
-def curves_figure(curves: Mapping[int, Sequence[float]], best: int | None = None) -> Figure:
-    """Return the validation curves of all trainings, the best one highlighted.
-
-    Args:
-        curves: Validation accuracy after every epoch, by the number of the evaluation.
-        best: The number of the one to highlight.
-    """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    faint = max(0.06, min(0.6, 15 / max(1, len(curves))))
-    for curve in curves.values():
-        axes.plot(
-            range(1, len(curve) + 1),
-            curve,
-            color="#444444",
-            alpha=faint,
-            linewidth=1,
-            marker="." if len(curve) == 1 else None,
-        )
-    if best in curves:
-        name = f"evaluation {best}: {curves[best][-1]:.3f}"
-        axes.plot(range(1, len(curves[best]) + 1), curves[best], color=BEST, linewidth=2.5, marker="o", label=name)
-        axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
-    axes.set(xlabel="epoch", ylabel="validation accuracy")
-    axes.set_title(f"{len(curves)} trainings", loc="left", fontsize=11)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def _name_ends(figure: Figure, row: Mapping[Any, Any]) -> None:
-    """Write what the two ends of a waterfall are, in place of shap's E[f(X)] and f(x)."""
+def _name_ends(figure: Figure, row: Mapping[Any, Any], header: Header) -> None:
+    """Write what the decision is and what the two ends are, in place of shap's E[f(X)] and f(x)."""
     axes, start, end = figure.axes
     total = row["phi0"] + float(np.sum(row["phi"]))
-    chance = f"chance: {np.exp(row['log_uniform']):.1%} of {row['n_valid']} choices, {row['log_uniform']:.2f}"
-    for place, value, text in (
-        (start, row["log_uniform"], "\n" + chance),
-        (end, total, f"policy: {np.exp(total):.1%}, {total:.2f}"),
-    ):
-        place.set_xticks([value], [text], fontsize=11)
+    chance = f"\nchance, 1 of {row['n_valid']}: {np.exp(row['log_uniform']):.1%}"
+    start.set_xticks([row["log_uniform"]], [chance], fontsize=11)
+    end.set_xticks([total], [f"policy: {np.exp(total):.1%}"], fontsize=11)
     axes.set_xlabel("\nlog-probability of the choice, in nats", fontsize=11)
+    axes.set_title(
+        f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}", pad=30, fontsize=13, loc="left"
+    )
 
 
 def _records(decisions: "pd.DataFrame") -> list[dict[Any, Any]]:

@@ -2,6 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from math import isfinite
+from numbers import Real
+from operator import index
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas_gym.architecture import Architecture, Candidate, Operation, Shape
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
-from nas_gym.operations import ACTIVATIONS, Number
+from nas_gym.operations import ACTIVATIONS, Number, plain_number
 from nas_gym.spaces.catalogue import Layer, default_catalogue
 from nas_gym.spaces.completions import UNLIMITED, Completions, Limits, Need, Piece
 from nas_gym.spaces.space import Prefix, Slot
@@ -70,10 +73,15 @@ class ChainSpace:
         hyperparameters: Sequence[str] | Mapping[str, Sequence[Number]] = (),
         activations: Sequence[str] = ACTIVATIONS,
     ) -> None:
-        self.input_shape = tuple(int(size) for size in input_shape)
-        self.n_classes = int(n_classes)
+        try:
+            self.input_shape = tuple(index(size) for size in input_shape)
+            self.n_classes, self.max_layers = index(n_classes), index(max_layers)
+        except TypeError:
+            raise ConfigurationError(
+                "input_shape, n_classes and max_layers need integers, "
+                f"got {input_shape!r}, {n_classes!r} and {max_layers!r}"
+            ) from None
         self.catalogue: tuple[Layer, ...] = tuple(default_catalogue() if catalogue is None else catalogue)
-        self.max_layers = int(max_layers)
         self.limits = Limits() if limits is None else limits
         self.activations = tuple(activations)
         self.hyperparameters = _grids(hyperparameters)
@@ -98,6 +106,10 @@ class ChainSpace:
             raise ConfigurationError(
                 f"a chain needs at least 2 classes and 1 layer, got {self.n_classes} and {self.max_layers}"
             )
+        if self.limits.resolution > min(self.input_shape[1:]):
+            raise ConfigurationError(
+                f"no map may be smaller than {self.limits.resolution}, yet the input is {self.input_shape}; lower it"
+            )
         names = [layer.name for layer in self.catalogue]
         if not names or len(set(names)) != len(names) or STOP in names:
             raise ConfigurationError(
@@ -105,6 +117,10 @@ class ChainSpace:
             )
         if not self.activations or not set(self.activations) <= set(ACTIVATIONS):
             raise ConfigurationError(f"activations must be some of {ACTIVATIONS}, got {self.activations}")
+        taken = {"activation", *(f"layer {i}" for i in range(1, self.max_layers + 1))}
+        shown = [name.replace("_", " ") for name in self.hyperparameters]
+        if len({*shown, *taken}) < len(shown) + len(taken):
+            raise ConfigurationError(f"the names of hyper-parameters and of other slots must differ, got {shown}")
 
     def _make_slots(self) -> tuple[Slot, ...]:
         layers = (*(layer.name for layer in self.catalogue), STOP)
@@ -235,4 +251,7 @@ def _grids(asked: Sequence[str] | Mapping[str, Sequence[Number]]) -> dict[str, t
         if unknown:
             raise ConfigurationError(f"hyper-parameters must be some of {list(HYPERPARAMETERS)}, got {unknown}")
         asked = {name: HYPERPARAMETERS[name] for name in asked}
-    return {name: tuple(grid) for name, grid in asked.items()}
+    for name, grid in asked.items():
+        if isinstance(grid, str) or not all(isinstance(value, Real) and isfinite(value) for value in grid):
+            raise ConfigurationError(f"the grid of {name!r} needs finite numbers, got {grid!r}")
+    return {name: tuple(plain_number(value) for value in grid) for name, grid in asked.items()}

@@ -36,12 +36,12 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("parameters", "macs"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigurationError(f"the limit on {name} must be positive or None, got {value}")
-        if self.resolution < 1 or self.min_layers < 0:
-            raise ConfigurationError(
-                f"limits need resolution >= 1 and min_layers >= 0, got {self.resolution} and {self.min_layers}"
-            )
+            if value is not None and not (isinstance(value, int | float | np.number) and value >= 1):
+                raise ConfigurationError(f"the limit on {name} must be positive or None, got {value!r}")
+        for name, least in (("resolution", 1), ("min_layers", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and value >= least):
+                raise ConfigurationError(f"the limit on {name} must be at least {least}, got {value!r}")
 
 
 class Need(NamedTuple):

@@ -227,4 +227,3 @@ def _report(run_dir: Path, summary: dict[str, Any], as_json: bool) -> None:
     from nas_gym import reports
 
     reports.print_end(nas_gym.load(run_dir), summary, Console(highlight=False))
-

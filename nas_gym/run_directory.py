@@ -86,16 +86,10 @@ class RunDirectory:
         Raises:
             RunError: The place can't be used; nothing was written.
         """
+        cls.check(path, settings)
         if (path / RUN_FILE).exists():
-            known = read_run_file(path)["settings"]
-            if known != settings:
-                names = sorted(n for n in {*known, *settings} if known.get(n) != settings.get(n))
-                shown = ", ".join(f"{n} {known.get(n)!r} there, {settings.get(n)!r} asked" for n in names)
-                raise RunError(f"{str(path)!r} holds a run with other settings ({shown}); name another --run-dir")
             return cls.open(path)
         try:
-            if path.exists() and (not path.is_dir() or any(child.name != LOCK for child in path.iterdir())):
-                raise RunError(f"{str(path)!r} exists and is neither an empty folder nor a run; name another --run-dir")
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path)
         except OSError as error:
@@ -114,6 +108,26 @@ class RunDirectory:
         run = cls(path, content, lock)
         run.update()
         return run
+
+    @staticmethod
+    def check(path: Path, settings: Mapping[str, Any]) -> None:
+        """Refuse a place that `create` could not use; nothing is written.
+
+        Raises:
+            RunError: The place is taken by something else, by a run with other settings, or can't be written.
+        """
+        if (path / RUN_FILE).exists():
+            known = read_run_file(path)["settings"]
+            if known != settings:
+                names = sorted(n for n in {*known, *settings} if known.get(n) != settings.get(n))
+                shown = ", ".join(f"{n} {known.get(n)!r} there, {settings.get(n)!r} asked" for n in names)
+                raise RunError(f"{str(path)!r} holds a run with other settings ({shown}); name another --run-dir")
+            return
+        if path.exists() and (not path.is_dir() or any(child.name != LOCK for child in path.iterdir())):
+            raise RunError(f"{str(path)!r} exists and is neither an empty folder nor a run; name another --run-dir")
+        nearest = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), path)
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            raise RunError(f"the run directory {str(path)!r} can't be made: {str(nearest)!r} can't be written to")
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":

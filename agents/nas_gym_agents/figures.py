@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrow
@@ -254,6 +255,58 @@ def _name_ends(figure: Figure, row: Mapping[Any, Any], header: Header) -> None:
     axes.set_title(
         f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}", pad=30, fontsize=13, loc="left"
     )
+
+
+def attribution_bar(decisions: "pd.DataFrame", header: Header) -> Figure:
+    """Return shap's bar plot: the mean absolute attribution of every group over the explained decisions."""
+    with _drawn_by_shap() as (shap, figure):
+        axes = shap.plots.bar(_explanation(shap, explained(decisions), header), max_display=None, show=False)
+    axes.set_xlabel("mean |attribution|, in nats of log-probability", fontsize=11)
+    return figure
+
+
+def attribution_beeswarm(decisions: "pd.DataFrame", header: Header) -> Figure:
+    """Return shap's beeswarm: one dot per decision and group, at its attribution; the latest `MOST_DOTS` decisions.
+
+    The colour is the probability that the policy gave the choice.
+    """
+    style = {"color": colormaps[COLOURS], "color_bar_label": "probability of the choice"}
+    with _drawn_by_shap() as (shap, figure):
+        latest = _explanation(shap, explained(decisions).iloc[-MOST_DOTS:], header)
+        axes = shap.plots.beeswarm(latest, max_display=None, show=False, **style)
+    axes.set_xlabel("attribution, in nats of log-probability", fontsize=11)
+    return figure
+
+
+def _explanation(shap: Any, decisions: "pd.DataFrame", header: Header) -> Any:
+    phi = np.stack(decisions["phi"].to_list()).astype(np.float64)
+    probability = np.exp(decisions["logp"].to_numpy(np.float64))
+    data = np.repeat(probability[:, None], phi.shape[1], axis=1)
+    return shap.Explanation(phi, decisions["phi0"].to_numpy(np.float64), data, feature_names=list(header.groups))
+
+
+def curves_figure(curves: Mapping[int, Sequence[float]], best: int | None = None) -> Figure:
+    """Return the validation curves of all trainings, the best one highlighted.
+
+    Args:
+        curves: Validation accuracy after every epoch, by the number of the evaluation.
+        best: The number of the one to highlight.
+    """
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.add_subplot()
+    lines = [list(enumerate(curve, start=1)) for curve in curves.values()]
+    faint = max(0.06, min(0.6, 15 / max(1, len(curves))))
+    axes.add_collection(LineCollection(lines, colors="#444444", alpha=faint, linewidths=1))
+    axes.autoscale_view()
+    if best in curves:
+        name = f"evaluation {best}: {curves[best][-1]:.3f}"
+        axes.plot(range(1, len(curves[best]) + 1), curves[best], color=BEST, linewidth=2.5, marker="o", label=name)
+        axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
+    axes.set(xlabel="epoch", ylabel="validation accuracy")
+    axes.set_title(f"{len(curves)} trainings", loc="left", fontsize=11)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def _records(decisions: "pd.DataFrame") -> list[dict[Any, Any]]:

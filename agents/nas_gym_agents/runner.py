@@ -69,6 +69,7 @@ def search(
     Raises:
         NasGymError: A setting or the place can't be used; nothing was written.
     """
+    RunDirectory.check(path, settings.to_json())
     parts = _Parts(settings)
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
@@ -114,6 +115,7 @@ class _Parts:
         inner = self.env.evaluator
         self.evaluator: Evaluator = inner.evaluator if isinstance(inner, StoredEvaluator) else inner
         self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
+        self.shared = ResultStore(settings.store) if settings.store else None
 
 
 def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class _Search:
         self._tally = Tally()
         self._seen: set[str] = set()
         settings, env = parts.settings, parts.env
-        self._store = ResultStore(settings.store or run.path / RESULTS)
+        self._store = parts.shared or ResultStore(run.path / RESULTS)
         stack.callback(self._store.close)
         self._evaluator = StoredEvaluator(
             parts.evaluator, self._store, namespace=env.space.name, retry_failed=retry_failed

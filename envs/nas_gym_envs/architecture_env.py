@@ -46,7 +46,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
 
     ## Information
     `action_mask`; `slot`, the index of the slot the next action fills, -1 at the end. On the last step of an
-    episode `actions`, the decisions taken (list of int, an illegal one included if it is a 64-bit integer); `evaluation`,
+    episode `actions`, the decisions taken (list of int; an illegal one is included if it is a 64-bit integer); `evaluation`,
     the deterministic fields of the evaluation, of a complete candidate; `failure`, a dict with `kind` and `reason`, of
     an illegal action or a failed evaluation; and `budget_spent`, True, of a truncated step.
 

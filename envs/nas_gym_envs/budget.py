@@ -1,5 +1,7 @@
 """The budget: it belongs to the environment, so that every agent spends the same."""
 
+from numbers import Real
+
 from nas_gym.errors import BudgetError
 from nas_gym.evaluation import Evaluation
 
@@ -46,8 +48,8 @@ class Budget:
         if not self.limits:
             raise BudgetError("a budget needs a limit on evaluations, unique, epochs or cost_seconds; none was given")
         for name, value in {**self.limits, "idle_episodes": idle_episodes}.items():
-            if not value > 0:
-                raise BudgetError(f"a budget's {name} must be positive, got {value}")
+            if not isinstance(value, Real) or not value > 0:
+                raise BudgetError(f"a budget's {name} must be a positive number, got {value!r}")
         self.idle_episodes = idle_episodes
         self.spent: dict[str, float] = {"evaluations": 0, "unique": 0, "epochs": 0, "cost_seconds": 0.0}
         self._seen: set[str] = set()

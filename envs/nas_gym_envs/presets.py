@@ -62,6 +62,10 @@ _LIMIT_OPTIONS = {
     "min_layers": "min_layers",
 }
 _RECIPE_OPTIONS = tuple(f.name for f in fields(Recipe))
+_TRAINER_OPTIONS = ("device", "evaluation_seed")
+_ENV_OPTIONS = ("objective", "budget", "encoder", "illegal_reward", "render_mode")
+_OPTIONS = (*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, *_TRAINER_OPTIONS, *_ENV_OPTIONS)
+_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator")
 
 
 def make_chain(
@@ -92,16 +96,16 @@ def make_chain(
         ConfigurationError: An option is unknown or out of range.
         DatasetError: The data set can't be loaded.
     """
+    if preset is not None and preset not in PRESETS:
+        raise ConfigurationError(f"preset is one of {', '.join(PRESETS)}, got {preset!r}")
+    if unknown := sorted(set(options).difference(_OPTIONS)):
+        known = ", ".join(sorted((*_NAMED_OPTIONS, *_OPTIONS)))
+        raise ConfigurationError(f"unknown option {', '.join(unknown)} of the environment; known are {known}")
     row = PRESETS[preset] if preset else None
     named = _take(options, _DATA_OPTIONS)
     changed = _take(options, _LIMIT_OPTIONS)
     recipe = _take(options, _RECIPE_OPTIONS)
-    trainer = _take(options, ("device", "evaluation_seed"))
-    env_options = _take(options, ("objective", "budget", "encoder", "illegal_reward", "render_mode"))
-    if options:
-        known = [*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, "device", "evaluation_seed"]
-        known += ["dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "illegal_reward"]
-        raise ConfigurationError(f"unknown option {sorted(options)} of the environment; known are {', '.join(known)}")
+    trainer = _take(options, _TRAINER_OPTIONS)
     data = None
     if evaluator == "training" or row is None or dataset is not None:
         from nas_gym.data import load_dataset
@@ -121,7 +125,7 @@ def make_chain(
         hyperparameters=hyperparameters,
     )
     made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
-    return ArchitectureEnv(space, made, **env_options)
+    return ArchitectureEnv(space, made, **options)
 
 
 def default_row(dataset: str, input_shape: Shape, n_classes: int) -> Preset:

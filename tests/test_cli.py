@@ -1,0 +1,218 @@
+"""The command line: what it prints, its exit codes, and a sentence for every mistake."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import nas_gym
+from nas_gym.cli import app
+
+QUICK = ["--env-arg", "evaluator=hash", "--agent", "random", "--evaluations", "6"]
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished search."""
+    assert call("search", *QUICK, "--run-dir", tmp_path / "run").exit_code == 0
+    return tmp_path / "run"
+
+
+def test_search_ends_with_one_object(tmp_path: Path) -> None:
+    result = call("search", *QUICK, "--run-dir", tmp_path / "run", "--json")
+    assert result.exit_code == 0
+    (line,) = result.stdout.splitlines()
+    summary = json.loads(line)
+    assert set(summary) >= {"best", "evaluations", "unique", "from_store", "failures", "seconds", "run_dir"}
+    wanted = {"actions", "key", "validation_accuracy", "test_accuracy", "parameters", "macs"}
+    assert set(summary["best"]) >= wanted
+    assert summary["evaluations"] == 6
+    assert summary["run_dir"] == str(tmp_path / "run")
+
+
+def test_show_gives_the_history_in_order(run: Path) -> None:
+    shown = json.loads(call("show", run, "--json").stdout.splitlines()[-1])
+    assert len(shown["history"]) == 6
+    for episode in shown["history"]:
+        assert set(episode) >= {"actions", "key", "status", "reward"}
+    best = max(shown["history"], key=lambda episode: episode["reward"])
+    assert shown["best"][0]["key"] == best["key"]
+    assert shown["best"][0]["actions"] == best["actions"]
+
+
+def test_show_is_readable(run: Path) -> None:
+    text = call("show", run).stdout
+    assert "Best networks" in text
+    assert "no policy" in text
+    assert "Where to look next" in text
+
+
+def test_an_untrained_policy_is_said_to_be_close_to_chance_first(tmp_path: Path) -> None:
+    options = ["--env-arg", "evaluator=hash", "--evaluations", "4", "--run-dir", tmp_path / "run"]
+    assert call("search", *options).exit_code == 0
+    account = nas_gym.load(tmp_path / "run").explanation()
+    assert account[0].startswith("All free decisions were close to chance")
+    text = " ".join(call("show", tmp_path / "run").stdout.split())
+    assert text.index("All free decisions were close to chance") < text.index("activation =")
+    assert "not what makes the network good" in text
+
+
+def test_sample_draws_from_the_policy(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    options = ["--env-arg", "evaluator=hash", "--evaluations", "8", "--agent-arg", "n_steps=16", "--run-dir", path]
+    assert call("search", *options).exit_code == 0
+    first = json.loads(call("sample", path, "-n", "4", "--seed", "1", "--json").stdout)
+    assert first == json.loads(call("sample", path, "-n", "4", "--seed", "1", "--json").stdout)
+    assert len(first["architectures"]) == 4
+    assert all(0 < one["probability"] <= 1 for one in first["architectures"])
+    assert call("sample", path).exit_code == 0
+
+
+def test_lists(tmp_path: Path) -> None:
+    ids = [row["id"] for row in json.loads(call("envs", "--json").stdout)["environments"]]
+    assert ids == list(nas_gym.IDS)
+    agents = [row["agent"] for row in json.loads(call("agents", "--json").stdout)["agents"]]
+    assert agents == ["maskable-ppo", "ppo", "genetic", "random"]
+    facts = json.loads(call("doctor", "--json", "--data-root", tmp_path).stdout)
+    assert facts["data"]["digits"] and facts["torch"]
+    for command in ("envs", "agents", "doctor"):
+        assert call(command).exit_code == 0
+
+
+# Options, then words that the sentence must hold; TMP is the test's own folder.
+MISTAKES = {
+    "unknown id": ["--env", "nas_gym/Nope-v0", "nas_gym/Nope-v0"],
+    "unknown package": ["--env", "no_such_package:Their/Env-v0", "no_such_package"],
+    "foreign environment": ["--env", "CartPole-v1", "ArchitectureEnv"],
+    "unknown agent": ["--agent", "nope", "maskable-ppo"],
+    "unknown data set": ["--env", "nas_gym/Chain-v0", "--env-arg", "dataset=nope", "nope"],
+    "missing file": ["--env", "nas_gym/Chain-v0", "--env-arg", "dataset=TMP/none.npz", "none.npz"],
+    "wrong shapes": ["--env", "nas_gym/Chain-v0", "--env-arg", "dataset=TMP/shapes.npz", "shapes.npz"],
+    "wrong labels": ["--env", "nas_gym/Chain-v0", "--env-arg", "dataset=TMP/labels.npz", "labels.npz"],
+    "unknown option": ["--env-arg", "foo=1", "foo"],
+    "no pair": ["--env-arg", "epochs", "NAME=VALUE"],
+    "empty catalogue": ["--env-arg", "catalogue=[]", "catalogue"],
+    "impossible parameters": ["--env-arg", "max_parameters=3", "raise a limit"],
+    "impossible resolution": ["--env-arg", "min_layers=9", "raise a limit"],
+    "zero budget": ["--evaluations", "0", "positive, got 0"],
+    "negative budget": ["--unique", "-4", "positive, got -4"],
+    "negative seed": ["--seed", "-1", "seed"],
+    "bad recipe": ["--env-arg", "epochs=0", "epochs=0"],
+    "recipe of a wrong type": ["--env-arg", "epochs=many", "epochs"],
+    "limit of a wrong type": ["--env-arg", "max_macs=few", "max_macs"],
+    "layers of a wrong type": ["--env-arg", "max_layers=deep", "max_layers"],
+    "bad agent setting": ["--agent-arg", "n_steps=0", "n_steps"],
+    "unknown agent setting": ["--agent-arg", "foo=1", "foo"],
+    "no such device": ["--device", "cuda:77", "cuda:77"],
+    "unknown hyper-parameter": ["--env-arg", 'hyperparameters=["nope"]', "nope"],
+    "place in a file": ["--run-dir", "TMP/file/run", "can't be made"],
+    "place is a file": ["--run-dir", "TMP/file", "neither an empty folder nor a run"],
+    "place is full": ["--run-dir", "TMP/full", "neither an empty folder nor a run"],
+    "damaged store": ["--store", "TMP/damaged.sqlite", "damaged.sqlite"],
+    "no database": ["--store", "TMP/text.sqlite", "text.sqlite"],
+    "store nowhere": ["--store", "TMP/none/r.sqlite", "none"],
+    "unknown database": ["--store", "nosuchdb://host/name", "nosuchdb"],
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with things that are not what they should be."""
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    wrong = {"x_train": np.zeros((20, 8, 8, 3, 1), np.uint8), "y_train": np.arange(20) % 2}
+    np.savez(tmp_path / "shapes.npz", **wrong)
+    np.savez(tmp_path / "labels.npz", x_train=np.zeros((20, 8, 8), np.uint8), y_train=np.full(20, -1))
+    (tmp_path / "damaged.sqlite").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 20)
+    (tmp_path / "text.sqlite").write_text("not a database, whatever its name says")
+    return tmp_path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_sentence_and_writes_nothing(
+    mistake: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *options, words = (text.replace("TMP", str(place)) for text in MISTAKES[mistake])
+    monkeypatch.chdir(place)
+    before = tree(place)
+    if "--evaluations" not in options and "--unique" not in options:
+        options += ["--evaluations", "4"]
+    if "--run-dir" not in options:
+        options += ["--run-dir", str(place / "new")]
+    assert_refused(call("search", *options), words)
+    assert tree(place) == before
+    assert not (place / "new").exists()
+
+
+def assert_refused(result: Result, words: str) -> None:
+    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
+    assert result.stdout == ""
+    (sentence,) = result.stderr.strip().splitlines()
+    assert sentence.startswith("error: ") and words in sentence
+    assert "Traceback" not in sentence
+
+
+@pytest.mark.parametrize("command", ["show", "resume", "sample"])
+def test_what_is_no_run_is_refused(command: str, tmp_path: Path) -> None:
+    assert_refused(call(command, tmp_path / "nothing"), "no run directory")
+    (tmp_path / "file").write_text("")
+    assert_refused(call(command, tmp_path / "file"), "no run directory")
+
+
+def test_other_settings_and_agents_without_a_policy_are_refused(run: Path) -> None:
+    assert_refused(call("search", *QUICK, "--seed", "5", "--run-dir", run), "other settings")
+    assert_refused(call("sample", run), "no policy")
+
+
+def test_a_damaged_database_of_a_run_is_refused_and_left_alone(run: Path) -> None:
+    for extra in ("-wal", "-shm"):
+        (run / f"results.sqlite{extra}").unlink(missing_ok=True)
+    content = (run / "results.sqlite").read_bytes()
+    (run / "results.sqlite").write_bytes(content[:100] + b"\xff" * 2000 + content[2100:])
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(state | {"result": None, "state": "running"}))
+    before = tree(run)
+    assert_refused(call("show", run), "results.sqlite")
+    assert_refused(call("resume", run), "results.sqlite")
+    assert tree(run) == before
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    command = [sys.executable, "-m", "nas_gym", "search", "--env-arg", "epochs=1", "--run-dir", str(path)]
+    process = subprocess.Popen(
+        command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (path / "history.jsonl").exists() or (path / "history.jsonl").stat().st_size < 300:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(rf"nas-gym resume {re.escape(str(path))}", stderr)
+    assert "Traceback" not in stderr
+    assert nas_gym.load(path).content["state"] == "interrupted"
+
+
+def test_quiet_without_a_terminal(tmp_path: Path) -> None:
+    result = call("search", *QUICK, "--run-dir", tmp_path / "run")
+    assert result.stderr.count("\n") == 1

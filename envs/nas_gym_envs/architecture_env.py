@@ -40,15 +40,19 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     whole state: read it to save the state, assign it to restore it.
 
     ## Episode End
-    `terminated` when the candidate is complete, or after an illegal action (`info["failure"]` then says what
-    was allowed). Once the budget is spent, every step is `truncated` and evaluates nothing. A step after the end is
-    an illegal action too.
+    `terminated` when the candidate is complete, or after an illegal action, such as any action after the end. Once the
+    budget is spent, every step is `truncated` and evaluates nothing.
 
     ## Information
-    `action_mask`; `slot`, the index of the slot the next action fills, -1 at the end. On the last step of an
-    episode `actions`, the decisions taken (list of int; an illegal one is included if it is a 64-bit integer); `evaluation`,
-    the deterministic fields of the evaluation, of a complete candidate; `failure`, a dict with `kind` and `reason`, of
-    an illegal action or a failed evaluation; and `budget_spent`, True, of a truncated step.
+    * `action_mask`: which actions are legal next; all 0 at the end.
+    * `slot`: index of the slot the next action fills; -1 at the end.
+
+    and on the last step of an episode, where they apply:
+
+    * `actions`: the decisions, list of int; an illegal one comes last, unless it is no 64-bit integer.
+    * `evaluation`: of a complete candidate, the deterministic fields of the evaluation.
+    * `failure`: of an illegal action or a failed evaluation, a dict with `kind` and `reason`.
+    * `budget_spent`: True if the step was truncated.
 
     ## Arguments
     See the constructor.

@@ -25,6 +25,7 @@ class Layer(Protocol):
         """Return the operations on an input of this shape; the last one is the output.
 
         A shape they do not fit raises InvalidArchitectureError when the steps are costed: the choice is illegal there.
+        The activation may decide which operation is applied, but neither shapes nor parameters nor MACs.
         """
 
 

@@ -79,12 +79,12 @@ def _check_walk(space: SearchSpace, rng: np.random.Generator, seen: dict[Prefix,
     filled: list[int] = []
     while True:
         slot = _next_slot(space, prefix)
+        _require(slot not in filled, f"slot {slot} is filled twice after {prefix}: a decision has a place of its own")
         mask = _check_mask(space, prefix, slot)
         seen[prefix] = (slot, mask)
         _check_illegal(space, prefix, slot, mask, rng)
         if slot is None:
             return prefix
-        _require(slot not in filled, f"slot {slot} is filled twice after {prefix}: a decision has a place of its own")
         filled.append(slot)
         _check_incomplete(space, prefix)
         prefix += (int(rng.choice(np.flatnonzero(mask))),)

@@ -33,7 +33,8 @@ class Tally:
         episodes: Finished episodes.
         evaluations: Evaluated episodes, repeats included.
         unique: Distinct candidates.
-        from_store: Evaluations that were answered without training.
+        from_store: Evaluations that this search, replayed or not, had no need to train: repeats, and what other
+            searches left in a shared store.
         failures: Failed episodes by status.
         best: Highest validation accuracy so far; None before the first.
         share: Share of the budget that is spent, in [0, 1].
@@ -204,7 +205,8 @@ class _Search:
         if episode.accuracy is not None:
             tally.best = max(tally.best or 0.0, episode.accuracy)
         tally.unique = len(self._seen)
-        tally.from_store = self._evaluator.from_store
+        # What the run's own store answers to a replay was trained by this search, so that only repeats count.
+        tally.from_store = self._evaluator.from_store if self._parts.shared else tally.evaluations - tally.unique
         tally.share = min(1.0, max(budget.spent[name] / limit for name, limit in budget.limits.items()))
         tally.seconds = time.monotonic() - self._started
 

@@ -2,12 +2,16 @@
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nas_gym.evaluation.augmentation import augmented
+from nas_gym.evaluation.dropout import fast_dropout
+from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.recipe import Recipe
 
 EVALUATION_BATCH = 1_000
@@ -47,19 +51,8 @@ class Progress:
     loss: float
 
 
-def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Return the learning rate of a step: a linear rise to the peak, then half a cosine down to zero.
-
-    After Smith and Topin 2018 (arXiv 1708.07120), with the cosine of torch's OneCycleLR.
-    """
-    rise = warmup * steps
-    if step < rise:
-        return peak * (step + 1) / (rise + 1)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, steps - rise)))
-
-
 def fit(module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, generator: torch.Generator) -> Progress:
-    """Train a module in place and return its validation curve.
+    """Train a module in place and return its validation curve; the module is left in evaluation mode.
 
     Args:
         module: On the device of the data.
@@ -73,43 +66,52 @@ def fit(module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, 
         DivergedError: A training or validation loss is not finite.
         TimeLimitError: The recipe's time limit has passed.
     """
-    device = train.targets.device
-    autocast = torch.autocast("cuda", torch.bfloat16, enabled=recipe.mixed_precision and device.type == "cuda")
-    optimizer = _optimizer(module, recipe)
-    batch = min(recipe.batch_size, len(train))
-    per_epoch = len(train) // batch
+    optimizer = FlatOptimizer(module, recipe)
     deadline = time.monotonic() + (recipe.time_limit_seconds or math.inf)
-    losses = torch.zeros(per_epoch, device=device)
     curve: list[float] = []
     loss = math.nan
     for epoch in range(recipe.epochs):
         module.train()
-        order = torch.randperm(len(train), generator=generator).to(device)
-        for i in range(per_epoch):
-            rate = one_cycle(epoch * per_epoch + i, recipe.epochs * per_epoch, recipe.learning_rate, recipe.warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            chosen = order[i * batch : (i + 1) * batch]
-            inputs = _augmented(train.inputs[chosen], recipe, generator)
-            with autocast:
-                value = functional.cross_entropy(
-                    module(_channels_second(inputs, recipe)),
-                    train.targets[chosen],
-                    label_smoothing=recipe.label_smoothing,
-                )
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses[i] = value.detach()
-            if time.monotonic() > deadline:
-                raise TimeLimitError(f"the training took longer than {recipe.time_limit_seconds:g} s")
+        with nullcontext() if train.targets.is_cuda else fast_dropout(module):
+            losses = _epoch(module, optimizer, train, recipe, generator, epoch, deadline)
         if not math.isfinite(float(losses.sum())):  # the epoch's only synchronisation with the device
             raise DivergedError(f"the training loss was not finite in epoch {epoch + 1}")
         accuracy, loss = score(module, validation, recipe)
         curve.append(accuracy)
         if not math.isfinite(loss):
             raise DivergedError(f"the validation loss was not finite after epoch {epoch + 1}")
+    optimizer.release()
     return Progress(tuple(curve), loss)
+
+
+def _epoch(
+    module: nn.Module,
+    optimizer: FlatOptimizer,
+    train: Tensors,
+    recipe: Recipe,
+    generator: torch.Generator,
+    epoch: int,
+    deadline: float,
+) -> Tensor:
+    """Train for one epoch; return the losses of its steps, on the device."""
+    batch = min(recipe.batch_size, len(train))
+    steps = len(train) // batch
+    order = torch.randperm(len(train), generator=generator)[: steps * batch].view(steps, batch)
+    losses = []
+    for step, chosen in enumerate(order.to(train.targets.device)):
+        images = train.inputs.index_select(0, chosen)
+        if images.dim() == 4:
+            images = augmented(images, generator, flip=recipe.flip, crop=recipe.crop)
+        targets = train.targets.index_select(0, chosen)
+        with _precision(recipe, targets):
+            outputs = module(_channels_second(images, recipe))
+            loss = functional.cross_entropy(outputs, targets, label_smoothing=recipe.label_smoothing)
+        rate = one_cycle(epoch * steps + step, recipe.epochs * steps, recipe.learning_rate, recipe.warmup)
+        optimizer.step(loss, rate)
+        losses.append(loss.detach())
+        if time.monotonic() > deadline:
+            raise TimeLimitError(f"the training took longer than {recipe.time_limit_seconds:g} s")
+    return torch.stack(losses)
 
 
 @torch.no_grad()
@@ -119,7 +121,7 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
     device = data.targets.device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     total = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
-    with torch.autocast("cuda", torch.bfloat16, enabled=recipe.mixed_precision and device.type == "cuda"):
+    with _precision(recipe, data.targets):
         for start in range(0, len(data), EVALUATION_BATCH):
             targets = data.targets[start : start + EVALUATION_BATCH]
             outputs = module(_channels_second(data.inputs[start : start + EVALUATION_BATCH], recipe)).float()
@@ -128,24 +130,11 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
     return int(correct) / len(data), float(total) / len(data)
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(module.parameters())
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(
-            parameters,
-            lr=recipe.learning_rate,
-            betas=(recipe.momentum, 0.999),
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.SGD(
-        parameters,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
+def _precision(recipe: Recipe, targets: Tensor) -> AbstractContextManager[object]:
+    """Return the context in which a network computes: bfloat16 where the recipe and the device say so."""
+    if recipe.mixed_precision and targets.is_cuda:
+        return torch.autocast("cuda", torch.bfloat16)  # CUDA only
+    return nullcontext()
 
 
 def _channels_second(inputs: Tensor, recipe: Recipe) -> Tensor:
@@ -154,21 +143,3 @@ def _channels_second(inputs: Tensor, recipe: Recipe) -> Tensor:
         return inputs
     images = inputs.permute(0, 3, 1, 2)
     return images if recipe.channels_last else images.contiguous()
-
-
-def _augmented(inputs: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return images (n, height, width, channels), each mirrored and shifted at random as the recipe says."""
-    if inputs.dim() != 4 or not (recipe.flip or recipe.crop):
-        return inputs
-    n, height, width, _ = inputs.shape
-    rows = torch.arange(height, device=inputs.device).expand(n, height)
-    columns = torch.arange(width, device=inputs.device).expand(n, width)
-    if recipe.crop:
-        shift = torch.randint(0, 2 * recipe.crop + 1, (2, n, 1), generator=generator).to(inputs.device)
-        rows, columns = rows + shift[0], columns + shift[1]
-        inputs = functional.pad(inputs, (0, 0, recipe.crop, recipe.crop, recipe.crop, recipe.crop))
-    if recipe.flip:
-        mirrored = (torch.rand(n, 1, generator=generator) < 0.5).to(inputs.device)
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    samples = torch.arange(n, device=inputs.device)
-    return inputs[samples[:, None, None], rows[:, :, None], columns[:, None, :]]

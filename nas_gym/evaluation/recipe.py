@@ -26,7 +26,7 @@ class Recipe:
         flip: Whether images are mirrored left to right at random.
         crop: Images are shifted by up to this many pixels at random (zero padding).
         threads: Threads of the training on a CPU; None: 1 for samples of up to 256 values, else 2.
-        channels_last: Memory layout of images; None: on CUDA and for larger samples.
+        channels_last: Memory layout of images; None: on every device but MPS.
         mixed_precision: On CUDA, bfloat16 autocast.
         time_limit_seconds: Wall-clock limit of one training; None: no limit. Exempt from reproducibility.
     """
@@ -77,7 +77,7 @@ class Recipe:
         if threads is None:
             threads = 1 if size <= SMALL_INPUT else 2
         if channels_last is None:
-            channels_last = len(input_shape) == 3 and (device_type == "cuda" or size > SMALL_INPUT)
+            channels_last = len(input_shape) == 3 and device_type != "mps"
         return replace(self, threads=threads, channels_last=channels_last)
 
     def overridden(self, hyperparameters: Iterable[tuple[str, Number]]) -> "Recipe":

@@ -1,0 +1,130 @@
+"""The rows behind the ids, and what a user can set or mistake."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import nas_gym
+from nas_gym.data import load_dataset
+from nas_gym.errors import ConfigurationError, DatasetError
+from nas_gym.evaluation import ConstantEvaluator, StoredEvaluator
+from nas_gym.evaluation.training import TrainingEvaluator
+from nas_gym.registration import CHAIN, PRESET_IDS
+from nas_gym.spaces import Convolution, FullyConnected, MaxPool
+from nas_gym_envs import PRESETS, Budget, make_chain
+
+
+def test_rows_are_the_registered_ids() -> None:
+    assert tuple(PRESETS) == PRESET_IDS
+    assert nas_gym.IDS == (CHAIN, *PRESET_IDS)
+    for env_id in PRESET_IDS:
+        assert gym.spec(env_id).kwargs == {"preset": env_id}
+    assert gym.spec(CHAIN).kwargs == {}
+
+
+@pytest.mark.parametrize("env_id", nas_gym.IDS)
+@pytest.mark.parametrize("hyperparameters", [(), ("learning_rate", "batch_size", "weight_decay")])
+def test_every_id_stays_explainable_and_small(env_id: str, hyperparameters: tuple[str, ...]) -> None:
+    space = gym.make(env_id, evaluator="hash", hyperparameters=hyperparameters).unwrapped.space
+    assert len(space.slots) <= 12
+    assert max(len(slot.choices) for slot in space.slots) <= 24
+
+
+@pytest.mark.parametrize("env_id", ["nas_gym/Chain-Digits-v0", CHAIN])
+def test_rows_match_their_data(env_id: str) -> None:
+    env = gym.make(env_id, epochs=1).unwrapped
+    assert isinstance(env.evaluator, StoredEvaluator)
+    trainer = env.evaluator.evaluator
+    assert isinstance(trainer, TrainingEvaluator)
+    assert env.space.input_shape == trainer.dataset.input_shape == (1, 8, 8)
+    assert env.space.n_classes == trainer.dataset.n_classes == 10
+    assert trainer.recipe.epochs == 1
+    assert trainer.recipe.batch_size == PRESETS["nas_gym/Chain-Digits-v0"].recipe["batch_size"]
+    assert env.evaluator.namespace.startswith(env.space.name)
+
+
+def test_any_data_set() -> None:
+    data = load_dataset("digits", first_per_class=5)
+    env = make_chain(dataset=data, evaluator="constant")
+    assert env.space.input_shape == data.input_shape
+    named = make_chain(dataset="digits", first_per_class=5, evaluator="constant")
+    assert named.space.name == env.space.name
+
+
+def test_options_reach_their_part() -> None:
+    budget, evaluator = Budget(evaluations=3), ConstantEvaluator()
+    env = make_chain(
+        preset="nas_gym/Chain-Digits-v0",
+        evaluator=evaluator,
+        catalogue=(Convolution(4), MaxPool(2), FullyConnected(8)),
+        max_layers=2,
+        max_parameters=500,
+        max_macs=9000,
+        min_resolution=4,
+        min_layers=1,
+        hyperparameters={"momentum": (0.5, 0.9)},
+        budget=budget,
+        illegal_reward=-2,
+        render_mode="ansi",
+    )
+    assert env.evaluator is evaluator
+    assert env.budget is budget
+    assert (env.illegal_reward, env.render_mode) == (-2.0, "ansi")
+    assert [slot.name for slot in env.space.slots] == ["activation", "layer 1", "layer 2", "momentum"]
+    limits = env.space.limits  # type: ignore[attr-defined]
+    assert (limits.parameters, limits.macs, limits.resolution, limits.min_layers) == (500, 9000, 4, 1)
+
+
+def test_recipe_and_seed_reach_the_evaluator() -> None:
+    env = make_chain(epochs=2, batch_size=16, optimizer="adam", device="cpu", evaluation_seed=4)
+    trainer = env.evaluator.evaluator  # type: ignore[attr-defined]
+    assert (trainer.recipe.epochs, trainer.recipe.batch_size, trainer.recipe.optimizer) == (2, 16, "adam")
+    assert (trainer.evaluation_seed, trainer.device.type) == (4, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"epoch": 3}, ConfigurationError, r"unknown option epoch .*known are .*epochs"),
+        ({"zzz": 1, "aaa": 2}, ConfigurationError, r"unknown option aaa, zzz .*budget.*max_parameters"),
+        ({"preset": "nas_gym/Chain-Nothing-v0"}, ConfigurationError, r"nas_gym/Chain-Digits-v0.*Chain-Nothing"),
+        ({"evaluator": "guess"}, ConfigurationError, "training.*hash.*guess"),
+        ({"dataset": "no-such-data"}, DatasetError, "no-such-data"),
+        ({"dataset": "no/such/file.npz"}, DatasetError, "no/such/file.npz"),
+        ({"max_parameters": 3, "evaluator": "hash"}, ConfigurationError, "no network"),
+        ({"max_parameters": 0, "evaluator": "hash"}, ConfigurationError, "parameters"),
+        ({"catalogue": (), "evaluator": "hash"}, ConfigurationError, "catalogue"),
+        ({"epochs": 0, "evaluator": "hash"}, ConfigurationError, "epochs"),
+        ({"hyperparameters": ("speed",), "evaluator": "hash"}, ConfigurationError, "speed"),
+        ({"device": "abacus"}, ConfigurationError, "abacus"),
+        ({"render_mode": "hologram", "evaluator": "hash"}, ConfigurationError, "render_mode"),
+    ],
+)
+def test_mistakes_get_one_clear_sentence(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        make_chain(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_through_gymnasium_are_the_same() -> None:
+    with pytest.raises(ConfigurationError, match="unknown option colour"):
+        gym.make("nas_gym/Chain-Digits-v0", colour="blue")
+    with pytest.raises(DatasetError, match="nothing-here"):
+        gym.make("nas_gym/Chain-v0", dataset="nothing-here")
+
+
+def test_real_training_gives_the_reward() -> None:
+    env = gym.make("nas_gym/Chain-Digits-v0", epochs=1, evaluation_seed=1)
+    rewards = []
+    for _ in range(2):
+        env.reset()
+        for action in (0, 18, 21):  # relu, fully connected 64, stop
+            _, reward, terminated, _, info = env.step(action)
+        assert terminated
+        assert reward == info["evaluation"]["accuracy"]
+        rewards.append(reward)
+    assert rewards[0] == rewards[1] > 0.5
+    assert env.unwrapped.evaluator.from_store == 1
+    assert np.isfinite(info["evaluation"]["loss"])

@@ -268,33 +268,60 @@ def _block_order(block: tuple[Row, ...]) -> tuple[tuple[int, ...], tuple[Row, ..
         depth.append(1 + max(depth[i] for i in inputs))
     labels = [(depth[i + 1], row[0]) for i, row in enumerate(block)]
     ranks = {label: rank for rank, label in enumerate(sorted(set(labels)), start=1)}
-    encoded, order = _search(block, [0] + [ranks[label] for label in labels])
+    (encoded, order), _ = _search(block, [0] + [ranks[label] for label in labels])
     return order, encoded
 
 
 Leaf = tuple[tuple[Row, ...], tuple[int, ...]]
 
 
-def _search(block: tuple[Row, ...], colours: list[int]) -> Leaf:
-    """Return the smallest encoding below a colouring, with its order.
+def _search(block: tuple[Row, ...], colours: list[int]) -> tuple[Leaf, list[dict[int, int]]]:
+    """Return the smallest encoding below a colouring with its order, and automorphisms that keep the colouring.
 
-    Individualisation and refinement (McKay and Piperno 2014, arXiv 1301.1493, section 2), with one pruning
-    rule: a vertex whose first leaf equals that of the cell's first vertex is its image under an automorphism.
+    Individualisation and refinement (McKay and Piperno 2014, arXiv 1301.1493, section 2). What is pruned are vertices
+    to which an automorphism takes one that was searched: below them lie the same encodings. Two vertices whose
+    first leaves have equal encodings are such.
     """
     colours = _refine(block, colours)
+    target = _first_cell(colours)
+    if not target:
+        return _encode(block, colours), []
+    first = _individualise(colours, target[0])
+    best, automorphisms = _search(block, first)
+    leaf, order = _first_leaf(block, first)
+    searched = {target[0]}
+    for vertex in target[1:]:
+        if vertex in _images(searched, automorphisms):
+            continue
+        split = _individualise(colours, vertex)
+        other_leaf, other_order = _first_leaf(block, split)
+        if other_leaf == leaf:
+            automorphisms.append({one + 1: other + 1 for one, other in zip(order, other_order, strict=True)})
+        else:
+            found, more = _search(block, split)
+            best = min(best, found)
+            automorphisms += more
+            searched.add(vertex)
+    return best, automorphisms
+
+
+def _images(vertices: set[int], automorphisms: list[dict[int, int]]) -> set[int]:
+    """Return everything that automorphisms, one after the other, take vertices to."""
+    reached, fresh = set(vertices), list(vertices)
+    while fresh:
+        vertex = fresh.pop()
+        images = {automorphism[vertex] for automorphism in automorphisms} - reached
+        reached |= images
+        fresh += images
+    return reached
+
+
+def _first_cell(colours: list[int]) -> list[int]:
+    """Return the vertices of the smallest colour that several have; empty if there is none."""
     cells: dict[int, list[int]] = {}
     for vertex, colour in enumerate(colours):
         cells.setdefault(colour, []).append(vertex)
-    target = next((cells[c] for c in sorted(cells) if len(cells[c]) > 1), None)
-    if target is None:
-        return _encode(block, colours)
-    leaf = _first_leaf(block, _individualise(colours, target[0]))
-    best = _search(block, _individualise(colours, target[0]))
-    for vertex in target[1:]:
-        split = _individualise(colours, vertex)
-        if _first_leaf(block, split) != leaf:
-            best = min(best, _search(block, split))
-    return best
+    return next((cells[colour] for colour in sorted(cells) if len(cells[colour]) > 1), [])
 
 
 def _individualise(colours: list[int], vertex: int) -> list[int]:
@@ -304,13 +331,11 @@ def _individualise(colours: list[int], vertex: int) -> list[int]:
     return split
 
 
-def _first_leaf(block: tuple[Row, ...], colours: list[int]) -> tuple[Row, ...]:
-    while True:
-        colours = _refine(block, colours)
-        shared = [c for c in set(colours) if colours.count(c) > 1]
-        if not shared:
-            return _encode(block, colours)[0]
-        colours = _individualise(colours, colours.index(min(shared)))
+def _first_leaf(block: tuple[Row, ...], colours: list[int]) -> Leaf:
+    colours = _refine(block, colours)
+    while cell := _first_cell(colours):
+        colours = _refine(block, _individualise(colours, cell[0]))
+    return _encode(block, colours)
 
 
 def _refine(block: tuple[Row, ...], colours: list[int]) -> list[int]:

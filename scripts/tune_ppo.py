@@ -23,9 +23,9 @@ from nas_gym_agents.random_search import RandomSearch
 
 GRID = {
     "n_steps": (64, 96, 128),
-    "learning_rate": (1e-3, 2e-3, 4e-3),
-    "entropy": (0.01, 0.03),
-    "n_epochs": (8, 16),
+    "learning_rate": (1e-3, 3e-3),
+    "entropy": (0.01, 0.03, 0.06),
+    "n_epochs": (8,),
 }
 
 
@@ -67,7 +67,11 @@ def main() -> None:
         print(rows[-1], flush=True)
     rows.sort(key=lambda row: -row["best"])
     for row in rows:
-        print(" ".join(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()))
+        print(
+            " ".join(
+                f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in row.items()
+            )
+        )
     if options.json:
         facts = {"evaluations": options.evaluations, "seeds": list(seeds), "machine": platform.machine()}
         print(json.dumps({**facts, "rows": rows}))

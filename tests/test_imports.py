@@ -1,6 +1,7 @@
 """Imports point one way, `import nas_gym` is light, and heavy packages are imported where they are used."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ LIGHT = [
     *("objective.py", "drawing.py", "envs.py", "cli.py"),
     *(str(path.relative_to(ROOTS["nas_gym"])) for path in sorted((ROOTS["nas_gym"] / "spaces").glob("*.py"))),
 ]
-HEAVY = "torch stable_baselines3 sb3_contrib shap matplotlib tensorboard sqlalchemy torchvision sklearn deap".split()
+HEAVY = ["torch", "torchvision", "stable_baselines3", "sb3_contrib", "shap", "matplotlib", "tensorboard", "sqlalchemy"]
+HEAVY += ["sklearn", "deap", "pandas", "pyarrow"]
 
 
 def imports(nodes: Iterator[ast.AST]) -> Iterator[tuple[str, int]]:
@@ -124,6 +126,4 @@ def test_importing_registers_the_ids() -> None:
 
 
 def _path() -> dict[str, str]:
-    import os
-
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "envs", ROOT / "agents")))}

@@ -207,8 +207,11 @@ def _waterfall(row: Mapping[Any, Any], header: Header) -> Figure:
     start = row["phi0"] if groups else row["log_uniform"]
     with _drawn_by_shap() as (shap, figure):
         one = shap.Explanation(values, start, np.array(data, dtype=object), feature_names=names)
-        if groups:  # shap fits its scale to what is there
-            figure.add_subplot().barh(-1, prior, left=row["log_uniform"], height=0.8, color=_colour(prior))
+        if groups:  # shap fits its scale to what is there; the invisible bar leaves room for its numbers
+            steps = np.cumsum([row["log_uniform"], prior, *values[np.argsort(np.abs(values))]])
+            bars, room = figure.add_subplot(), 0.12 * np.ptp(steps)
+            bars.barh(-1, np.ptp(steps) + 2 * room, left=steps.min() - room, alpha=0)
+            bars.barh(-1, prior, left=row["log_uniform"], height=0.8, color=_colour(prior))
         shap.plots.waterfall(one, max_display=len(values), show=False)
     _point_arrows(figure, values, start)
     if groups:

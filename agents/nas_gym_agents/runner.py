@@ -15,14 +15,27 @@ from nas_gym.errors import RunError
 from nas_gym.evaluation import Evaluation, Evaluator, StoredEvaluator
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
-from nas_gym.run import Run
-from nas_gym.run_directory import DECISIONS, DERIVED, HISTORY, POLICY, RESULTS, TENSORBOARD, WEIGHTS, RunDirectory
+from nas_gym.run import Ranked, Run
+from nas_gym.run_directory import (
+    DECISIONS,
+    DERIVED,
+    FIGURES,
+    HISTORY,
+    POLICY,
+    RESULTS,
+    TENSORBOARD,
+    WEIGHTS,
+    RunDirectory,
+)
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
 from nas_gym_envs import ArchitectureEnv, Budget
+
+NETWORK_PICTURE = "network.png"
+EXPLANATION_PICTURE = "explained.png"
 
 
 @dataclass
@@ -252,11 +265,26 @@ class _Search:
                 "choices": dict(best.choices),
                 "hyperparameters": dict(best.candidate.hyperparameters),
             }
-            self._board.finish(best, run.decisions, run.header, run.explanation())
+            self._draw(run, best)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
         self._run.update(state="finished", result=summary)
         return summary
+
+    def _draw(self, run: Run, best: Ranked) -> None:
+        """Draw the end into TensorBoard, and the network and its explanation into pictures."""
+        from nas_gym.drawing import decision_figure
+        from nas_gym_agents.account_figure import account_figure
+
+        decisions, header = run.decisions, run.header
+        self._board.finish(best, decisions, header, run.explanation())
+        folder = self._run.path / FIGURES
+        folder.mkdir(exist_ok=True)
+        decision_figure(self._parts.env.space, best.actions, best.evaluation).savefig(folder / NETWORK_PICTURE)
+        mine = decisions[decisions["episode"] == best.episode]
+        if mine["phi"].notna().any():
+            title = "What moved the controller at each decision of the best network"
+            account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
     def _test_accuracy(self, candidate: Candidate) -> float | None:
         """Return the accuracy on the test split, touched here and nowhere else; None without a training evaluator."""

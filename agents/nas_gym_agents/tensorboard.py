@@ -189,7 +189,7 @@ class TensorBoardWriter(KVWriter):
     def _flush_actions(self) -> None:
         pending, self._pending = self._pending, []
         if pending:
-            self._add(_end(pending), histograms=self._actions(pending))
+            self._add(_end(pending), others=self._actions(pending))
 
     def _group(self, index: int, count: int) -> str:
         return self._slots[index] if count == len(self._slots) else f"group {index + 1}"

@@ -168,11 +168,10 @@ def test_what_is_handed_out_is_fresh(generator: random.Random) -> None:
     env, ruined = tiny_env(), tiny_env()
     seen: list[np.ndarray[Any, Any]] = []
     for _ in range(60):
-        results = [env.reset(), ruined.reset()]
+        results: list[Any] = [env.reset(), ruined.reset()]
         while True:
-            (observation, *rest), (other, *other_rest) = results
             assert same(results[0], results[1])
-            info = other_rest[-1]
+            other, info = results[1][0], results[1][-1]
             arrays = [other, info["action_mask"], ruined.action_masks()]
             assert not any(np.shares_memory(new, old) for new in arrays for old in [*seen[-20:], *_internals(ruined)])
             assert not any(np.shares_memory(a, b) for a in arrays for b in arrays if a is not b)

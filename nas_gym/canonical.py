@@ -217,15 +217,16 @@ class _Graph:
         if kind == "global_average_pool":
             return (source, [("flatten", ())]) if single else None
         later: list[tuple[str, Settings]] = []
-        while source != INPUT and self._can_follow_flatten(source):
-            later.append((self.operations[source].kind, self.operations[source].settings))
-            source = self.operations[source].inputs[0]
+        alone = True  # nothing else reads what lies between
+        while source != INPUT:
+            passed = self.operations[source]
+            alone = alone and source not in self._shared
+            weighted = passed.kind == "batch_norm" and single
+            if passed.kind not in ACTIVATIONS and not (alone and (passed.kind == "dropout" or weighted)):
+                break
+            later.append((passed.kind, passed.settings))
+            source = passed.inputs[0]
         return (source, [("flatten", ()), *reversed(later)]) if later else None
-
-    def _can_follow_flatten(self, position: int) -> bool:
-        kind = self.operations[position].kind
-        alone = kind == "dropout" or (kind == "batch_norm" and self.shapes[position][1:] == (1, 1))
-        return kind in ACTIVATIONS or (alone and position not in self._shared)
 
 
 def _smallest_kernel(kernel: int, shape: Shape) -> int:

@@ -169,16 +169,18 @@ def sample(
 def envs(as_json: JsonOption = False) -> None:
     """List the environment ids."""
     from nas_gym import reports
+    from nas_gym_envs.presets import described
 
-    reports.print_envs(Console(highlight=False), as_json)
+    reports.print_rows(described(), Console(highlight=False), as_json, "environments")
 
 
 @app.command()
 def agents(as_json: JsonOption = False) -> None:
     """List the agents and their settings."""
     from nas_gym import reports
+    from nas_gym_agents.registry import described
 
-    reports.print_agents(Console(highlight=False), as_json)
+    reports.print_rows(described(), Console(highlight=False), as_json, "agents")
 
 
 @app.command()

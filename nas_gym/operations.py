@@ -238,7 +238,7 @@ def cost(kind: str, settings: Settings, shapes: tuple[Shape, ...]) -> Cost:
             f"{kind} takes the settings ({', '.join(known.settings)}) in this order, "
             f"got ({', '.join(name for name, _ in settings)})"
         )
-    if len(shapes) != 1 and not (known.many_inputs and len(shapes) > 1):
+    if (len(shapes) > 1) != known.many_inputs:
         wanted = "two or more inputs" if known.many_inputs else "exactly one input"
         raise InvalidArchitectureError(f"{kind} takes {wanted}, got {len(shapes)}")
     return known.cost(dict(settings), shapes)

@@ -150,34 +150,6 @@ def print_samples(drawn: list[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def print_envs(console: Console, as_json: bool) -> None:
-    """Print the environment ids."""
-    from nas_gym.registration import CHAIN, IDS
-    from nas_gym_envs.presets import PRESETS
-
-    rows = []
-    for env_id in IDS:
-        if env_id == CHAIN:
-            meaning = "any data set: --env-arg dataset=NAME_OR_PATH"
-        else:
-            row = PRESETS[env_id]
-            shape = "×".join(map(str, row.input_shape))
-            meaning = f"{row.dataset}, {shape}, {row.n_classes} classes; up to {row.limits.macs:,} MACs"
-        rows.append({"id": env_id, "description": meaning})
-    _print_rows(rows, console, as_json, "environments")
-
-
-def print_agents(console: Console, as_json: bool) -> None:
-    """Print the agents and their settings."""
-    from nas_gym_agents.registry import AGENTS, agent_settings
-
-    rows = [
-        {"agent": name, "description": meaning, "settings": agent_settings(name)}
-        for name, (_, meaning) in AGENTS.items()
-    ]
-    _print_rows(rows, console, as_json, "agents")
-
-
 def print_doctor(console: Console, data_root: Path | None, as_json: bool) -> None:
     """Print versions, devices and the data found."""
     import torch
@@ -206,7 +178,8 @@ def print_doctor(console: Console, data_root: Path | None, as_json: bool) -> Non
     console.print(table)
 
 
-def _print_rows(rows: list[dict[str, Any]], console: Console, as_json: bool, name: str) -> None:
+def print_rows(rows: list[dict[str, Any]], console: Console, as_json: bool, name: str) -> None:
+    """Print rows of equal fields as a table, or as one object with the rows under a name."""
     if as_json:
         print(json.dumps({name: rows}))
         return

@@ -1,66 +1,78 @@
 """The store of results: every evaluation, committed before its reward is returned."""
 
+import hashlib
 import json
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from nas_gym.architecture import Candidate
-from nas_gym.errors import StoreError
+from nas_gym.errors import NasGymError, StoreError
 from nas_gym.evaluation.evaluation import Evaluation
+from nas_gym.sqlite_file import check_sqlite_file
 
 _METADATA = sa.MetaData()
 _TABLE = sa.Table(
     "evaluations",
     _METADATA,
-    sa.Column("namespace", sa.String(500), primary_key=True),
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("fidelity", sa.String(100), primary_key=True),
-    sa.Column("repeat", sa.Integer, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # in the order of the commits
+    sa.Column("question", sa.String(64), nullable=False, unique=True),  # digest of the next four, of any length
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("fidelity", sa.Text, nullable=False),
+    sa.Column("repeat", sa.Integer, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("accuracy", sa.Float),
-    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),  # seconds since 1970, for people: clocks jump
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("candidate", sa.Text, nullable=False),
 )
-_MAGIC = b"SQLite format 3\0"
+_PAGE = 500  # rows read at once
 
 
 class ResultStore:
-    """Evaluations in a database, by namespace, key, fidelity and repeat.
+    """A `nas_gym.evaluation.Store` in a database: a SQLite file, memory, or a server's.
 
-    Contract: `put` returns once the row is committed; a reader in any process then sees it; a kill at any instant
-    loses nothing that was committed and leaves nothing half-written; a second `put` of the same question replaces
-    the first. SQLite files use write-ahead logging and a full sync per commit, so a power failure loses nothing either.
+    SQLite files use write-ahead logging and a full sync per commit, so that a power failure loses nothing either.
+    Threads may share one object, processes one database.
 
     Args:
         place: Path of a SQLite file, or any SQLAlchemy URL; None: in memory.
+        patience_seconds: How long to wait for another process that has a SQLite file locked.
 
     Raises:
-        StoreError: The place can't be opened as a database of results.
+        StoreError: The place can't be opened as a database of results; a file that is there stays as it is.
     """
 
-    def __init__(self, place: str | Path | None = None) -> None:
+    def __init__(self, place: str | Path | None = None, *, patience_seconds: float = 60.0) -> None:
         self.url = _url(place)
-        try:
-            memory = self.url.get_backend_name() == "sqlite" and not self.url.database
-            self._engine = sa.create_engine(
-                self.url,
-                **({"poolclass": StaticPool} if memory else {}),
-                connect_args={"timeout": 60} if self.url.get_backend_name() == "sqlite" else {},
-            )
-            with self._translated(), self._engine.connect() as connection:
-                if self.url.get_backend_name() == "sqlite":
-                    self._prepare_sqlite(connection)
-            with self._translated():
-                _METADATA.create_all(self._engine)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
-            raise StoreError(f"the store {self._shown} can't be used: {error}") from None
+        sqlite = self.url.get_backend_name() == "sqlite"
+        memory = sqlite and self.url.database in (None, "", ":memory:")
+        if sqlite and not memory and not self.url.query:
+            check_sqlite_file(Path(str(self.url.database)), _TABLE.name, [column.name for column in _TABLE.columns])
+        # Memory is one connection, which threads must take in turn.
+        self._turn: AbstractContextManager[Any] = threading.RLock() if memory else nullcontext()
+        options: dict[str, Any] = {}
+        if sqlite:
+            options["connect_args"] = {"timeout": patience_seconds, "check_same_thread": False}
+        if memory:
+            options["poolclass"] = StaticPool
+        with self._translated():
+            self._engine = sa.create_engine(self.url, **options)
+            try:
+                if sqlite:
+                    sa.event.listen(self._engine, "connect", _synchronous)
+                self._prepare(wal=sqlite and not memory)
+            except BaseException:
+                self._engine.dispose()
+                raise
 
     def get(self, namespace: str, key: str, fidelity: str, repeat: int) -> Evaluation | None:
         """Return a committed evaluation, or None.
@@ -68,16 +80,10 @@ class ResultStore:
         Raises:
             StoreError: The database can't be read.
         """
-        columns = _TABLE.c
-        query = sa.select(columns.evaluation).where(
-            columns.namespace == namespace,
-            columns.key == key,
-            columns.fidelity == fidelity,
-            columns.repeat == repeat,
-        )
-        with self._translated(), self._engine.connect() as connection:
+        query = sa.select(_TABLE.c.evaluation).where(_TABLE.c.question == _digest(namespace, key, fidelity, repeat))
+        with self._translated(), self._turn, self._engine.connect() as connection:
             text = connection.execute(query).scalar_one_or_none()
-        return None if text is None else Evaluation.from_json(json.loads(text))
+            return None if text is None else Evaluation.from_json(json.loads(text))
 
     def put(self, namespace: str, candidate: Candidate, evaluation: Evaluation) -> None:
         """Commit an evaluation with its candidate.
@@ -91,71 +97,97 @@ class ResultStore:
             "fidelity": evaluation.fidelity,
             "repeat": evaluation.repeat,
         }
-        answer = {
+        row = question | {
+            "question": _digest(**question),
             "status": evaluation.status,
             "accuracy": evaluation.accuracy,
             "created": time.time(),
             "evaluation": json.dumps(evaluation.to_json()),
             "candidate": json.dumps(candidate.to_json()),
         }
-        same = [_TABLE.c[name] == value for name, value in question.items()]
-        with self._translated(), self._engine.begin() as connection:
-            connection.execute(sa.delete(_TABLE).where(*same))
-            connection.execute(sa.insert(_TABLE).values(**question, **answer))
+        with self._translated():
+            try:
+                self._replace(row)
+            except IntegrityError:  # another process put the same question between our two statements
+                self._replace(row)
 
     def __iter__(self) -> Iterator[tuple[str, Candidate, Evaluation]]:
-        """Iterate over (namespace, candidate, evaluation) in the order they were committed."""
+        """Iterate over (namespace, candidate, evaluation) in the order they were committed.
+
+        Raises:
+            StoreError: The database can't be read.
+        """
         columns = _TABLE.c
-        query = sa.select(columns.namespace, columns.candidate, columns.evaluation).order_by(columns.created)
-        with self._translated(), self._engine.connect() as connection:
-            for namespace, candidate, evaluation in connection.execute(query):
-                yield namespace, Candidate.from_json(candidate), Evaluation.from_json(json.loads(evaluation))
+        query = sa.select(columns.number, columns.namespace, columns.candidate, columns.evaluation)
+        query = query.order_by(columns.number).limit(_PAGE)
+        last = -1
+        while True:  # a page at a time, so that no transaction stays open while the caller works
+            with self._translated(), self._turn, self._engine.connect() as connection:
+                rows = connection.execute(query.where(columns.number > last)).all()
+                page = [(n, Candidate.from_json(c), Evaluation.from_json(json.loads(e))) for _, n, c, e in rows]
+            yield from page
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1].number
 
     def __len__(self) -> int:
         """Return the number of evaluations."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._turn, self._engine.connect() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(_TABLE)).scalar_one())
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
 
-    @property
-    def _shown(self) -> str:
-        return repr(self.url.render_as_string(hide_password=True))
+    def _prepare(self, *, wal: bool) -> None:
+        with self._engine.connect() as connection:
+            if wal and connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() != "wal":
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.execute(sa.schema.CreateTable(_TABLE, if_not_exists=True))
+            connection.commit()
+            connection.execute(sa.select(_TABLE).limit(1))  # all columns are there
 
-    def _prepare_sqlite(self, connection: sa.Connection) -> None:
-        sa.event.listen(self._engine, "connect", _set_pragmas)
-        if self.url.database:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            connection.exec_driver_sql("PRAGMA synchronous=FULL")
-            faults = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-            if faults != "ok":
-                raise StoreError(f"the store {self._shown} is damaged ({faults}); restore a copy or start a new run")
+    def _replace(self, row: dict[str, Any]) -> None:
+        with self._turn, self._engine.begin() as connection:
+            connection.execute(sa.delete(_TABLE).where(_TABLE.c.question == row["question"]))
+            connection.execute(sa.insert(_TABLE).values(**row))
 
-    def _translated(self) -> "_Translated":
-        return _Translated(self._shown)
-
-
-class _Translated:
-    """Turns the database's exceptions into StoreError."""
-
-    def __init__(self, shown: str) -> None:
-        self._shown = shown
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DBAPIError):
-            reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn whatever can go wrong with a database, or with what is in it, into StoreError."""
+        shown = repr(self.url.render_as_string(hide_password=True))
+        try:
+            yield
+        except DBAPIError as error:
             raise StoreError(
-                f"the store {self._shown} can't be used ({reason}); check the path, the disk and who else has it open"
+                f"the store {shown} can't be used ({_first_line(error.orig or error)}); "
+                "check the path, the disk and who else has it open"
+            ) from None
+        except (NoSuchModuleError, ImportError) as error:
+            raise StoreError(
+                f"the store {shown} needs a database driver that is not installed ({_first_line(error)})"
+            ) from None
+        except SQLAlchemyError as error:
+            raise StoreError(f"the store {shown} can't be used ({_first_line(error)}); check its address") from None
+        except (NasGymError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(
+                f"the store {shown} holds a row that is damaged or not of this program ({_first_line(error)}); "
+                "restore a copy or start a new run"
             ) from None
 
 
-def _set_pragmas(connection: Any, record: Any) -> None:
+def _synchronous(connection: Any, record: Any) -> None:
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _digest(namespace: str, key: str, fidelity: str, repeat: int) -> str:
+    return hashlib.sha256(json.dumps([namespace, key, fidelity, repeat]).encode()).hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _url(place: str | Path | None) -> sa.URL:
@@ -163,27 +195,7 @@ def _url(place: str | Path | None) -> sa.URL:
         return sa.URL.create("sqlite")
     if isinstance(place, str) and "://" in place:
         try:
-            url = sa.make_url(place)
-        except ArgumentError:
+            return sa.make_url(place)
+        except (SQLAlchemyError, ValueError):
             raise StoreError(f"{place!r} is no database URL; expected such as sqlite:///results.sqlite") from None
-        if url.get_backend_name() != "sqlite" or not url.database:
-            return url
-        place = url.database
-    path = Path(place)
-    _check_file(path)
-    return sa.URL.create("sqlite", database=str(path))
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what is no SQLite file before any connection touches it."""
-    if not path.parent.is_dir():
-        raise StoreError(f"the folder {str(path.parent)!r} of the store does not exist; make it first")
-    if not path.exists():
-        return
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_MAGIC))
-    except OSError as error:
-        raise StoreError(f"the store {str(path)!r} can't be read: {error.strerror}") from None
-    if start and start != _MAGIC:
-        raise StoreError(f"{str(path)!r} is no SQLite database (or a damaged one); restore a copy or name another file")
+    return sa.URL.create("sqlite", database=str(place))

@@ -241,11 +241,34 @@ def inputs_of(architecture: Architecture, n: int = 4) -> Tensor:
     return torch.randn((n, *architecture.input_shape), generator=generator, dtype=torch.float64)
 
 
-def without_dropout(module: nn.Module) -> nn.Module:
-    for layer in module.modules():
+class Mask(nn.Module):
+    """Stands in for dropout: a fixed mask for every place of the batch, so that rates multiply as they should."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        places = torch.arange(inputs.numel(), dtype=inputs.dtype).view(inputs.shape)
+        return inputs * (1 - self.rate) ** (1 + torch.sin(1.7 * places + 0.3))
+
+
+def with_masks(module: nn.Module) -> nn.Module:
+    """Return the module in training mode, with fixed masks for dropout."""
+    layers = module.layers
+    for position, layer in enumerate(layers):
         if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
+            layers[position] = Mask(layer.p)
     return module.double().train()
+
+
+def assert_equal_with_copied_weights(one: Architecture, other: Architecture, mapping: dict) -> None:
+    first, second = with_masks(build(one, seed=1)), with_masks(build(other, seed=2))
+    for left, right in mapping.items():
+        if isinstance(left, int) and one.operations[left].kind in WEIGHTED:
+            second.layers[right].load_state_dict(first.layers[left].state_dict())
+    batch = inputs_of(one)
+    torch.testing.assert_close(outputs(first, batch), outputs(second, batch), atol=1e-5, rtol=1e-5)
 
 
 def assert_same_network(one: Architecture, other: Architecture, mapping: dict) -> None:
@@ -261,11 +284,10 @@ def assert_same_network(one: Architecture, other: Architecture, mapping: dict) -
     assert torch.equal(output, outputs(second, batch.float()))
     assert output.shape[1:] == one.output_shape == other.output_shape
 
-    written = without_dropout(build(one, seed=1)), without_dropout(build(other, seed=2))
-    for left, right in mapping.items():
-        if isinstance(left, int) and one.operations[left].kind in WEIGHTED:
-            written[1].layers[right].load_state_dict(written[0].layers[left].state_dict())
-    torch.testing.assert_close(outputs(written[0], batch), outputs(written[1], batch), atol=1e-5, rtol=1e-5)
+    assert_equal_with_copied_weights(one, other, mapping)
+    canonical = matching(normal_form(one), normal_form(one.canonical()))
+    assert canonical is not None
+    assert_equal_with_copied_weights(one, one.canonical(), canonical)
 
 
 def assert_oracle_agrees(one: Architecture, other: Architecture) -> bool:
@@ -361,43 +383,29 @@ def assert_partition_is_that_of_the_oracle(by_key: dict[str, list[Architecture]]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_walks_share_keys_exactly_where_the_oracle_says_so(shape: Shape) -> None:
-    space, rng = space_of_atoms(shape), np.random.default_rng(11)
-    by_key = partition(space.candidate(random_walk(space, rng)).architecture for _ in range(350))
-    equal, unequal = assert_partition_is_that_of_the_oracle(by_key)
-    assert equal >= 20
-    assert unequal >= 100
+    rng = np.random.default_rng(11)
+    spaces = [space_of_atoms(shape, max_layers=most) for most in (2, 3, 5)]
+    walks = (space.candidate(random_walk(space, rng)).architecture for space in spaces for _ in range(110))
+    equal, unequal = assert_partition_is_that_of_the_oracle(partition(walks))
+    assert equal >= 50
+    assert unequal >= 20
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_thousands_of_walks_share_keys_exactly_where_the_oracle_says_so(shape: Shape, seed: int) -> None:
+def test_fifteen_thousand_walks_share_keys_exactly_where_the_oracle_says_so(shape: Shape, seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
     spaces = [space_of_atoms(shape, max_layers=8), space_of_atoms(shape, max_layers=3), ChainSpace(shape, 3)]
     walks = (space.candidate(random_walk(space, rng)).architecture for space in spaces for _ in range(250))
     equal, unequal = assert_partition_is_that_of_the_oracle(partition(walks))
-    assert equal >= 20
-    assert unequal >= 50
-
-
-class Mask(nn.Module):
-    """Stands in for dropout: a fixed mask for every place of the batch, so that rates multiply as they should."""
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        places = torch.arange(inputs.numel(), dtype=inputs.dtype).view(inputs.shape)
-        return inputs * (1 - self.rate) ** (1 + torch.sin(1.7 * places + 0.3))
+    assert equal >= 50
+    assert unequal >= 20
 
 
 def behaviour(architecture: Architecture) -> tuple:
     """Return what a network computes with weights that depend only on their order, and what that takes."""
-    module = build(architecture, seed=0).double()
-    for position, layer in enumerate(module.layers):
-        if isinstance(layer, nn.Dropout):
-            module.layers[position] = Mask(layer.p)
+    module = with_masks(build(architecture, seed=0))
     generator = torch.Generator()
     with torch.no_grad():
         for place, weights in enumerate(module.parameters()):
@@ -411,7 +419,7 @@ def behaviour(architecture: Architecture) -> tuple:
 def test_networks_that_behave_alike_at_equal_cost_share_a_key(shape: Shape) -> None:
     """An oracle without any rules: the outputs. (SiLU: outputs of dead ReLUs would say nothing.)"""
     space, rng = space_of_atoms(shape, ("silu", "tanh")), np.random.default_rng(5)
-    networks = [space.candidate(random_walk(space, rng)).architecture for _ in range(300)]
+    networks = [space.candidate(random_walk(space, rng)).architecture for _ in range(150)]
     behaviours = {network: behaviour(network) for network in networks}
     shared = 0
     for one, other in combinations(behaviours, 2):
@@ -421,15 +429,15 @@ def test_networks_that_behave_alike_at_equal_cost_share_a_key(shape: Shape) -> N
     assert shared >= 10
 
 
-ConvolutionSteps = dict(channels=4, kernel=3, stride=1, groups=1)
+CONV_4 = {"channels": 4, "kernel": 3, "stride": 1, "groups": 1}
 
 
 @pytest.mark.parametrize(
     ("one", "other", "equal"),
     [
-        ([Convolution(4)], [atom("conv", **ConvolutionSteps, bias=0), BatchNorm(), atom("activation")], True),
-        ([Convolution(4, activation=False)], [atom("conv", **ConvolutionSteps, bias=0), BatchNorm()], True),
-        ([Convolution(4, batch_norm=False)], [atom("conv", **ConvolutionSteps, bias=0), atom("activation")], False),
+        ([Convolution(4)], [atom("conv", **CONV_4, bias=0), BatchNorm(), atom("activation")], True),
+        ([Convolution(4, activation=False)], [atom("conv", **CONV_4, bias=0), BatchNorm()], True),
+        ([Convolution(4, batch_norm=False)], [atom("conv", **CONV_4, bias=0), atom("activation")], False),
         ([GlobalPool()], [], True),
         ([AveragePool(2), GlobalPool()], [], True),
         ([AveragePool(2)], [AveragePool(4)], True),
@@ -674,13 +682,13 @@ def test_keys_do_not_depend_on_the_numbering(pair: tuple[Architecture, Architect
 def test_many_pairs_of_graphs_meet_both_answers(seed: int) -> None:
     rng = np.random.default_rng(seed)
     answers: Counter[bool] = Counter()
-    for _ in range(250):
+    for _ in range(220):
         one, other = draw_pair(
             lambda options: options[int(rng.integers(len(options)))], int(rng.integers(3, 16)), int(rng.integers(1, 4))
         )
         if one != other:
             answers[assert_oracle_agrees(one, other)] += 1
-    assert min(answers[True], answers[False]) >= 60
+    assert min(answers[True], answers[False]) >= 30
 
 
 def network(*operations: tuple, shape: Shape = (2, 6, 6)) -> Architecture:
@@ -779,6 +787,53 @@ POOL: Settings = (("kernel", 2),)
             id="flattening before a dropout that something else reads",
         ),
         pytest.param(
+            network(
+                ("batch_norm", (-1,)),
+                ("tanh",),
+                ("conv", (1,), CONV),
+                ("flatten",),
+                ("flatten", (1,)),
+                ("add", (3, 4)),
+                shape=(2, 1, 1),
+            ),
+            network(
+                ("batch_norm", (-1,)),
+                ("tanh",),
+                ("conv", (1,), CONV),
+                ("flatten",),
+                ("flatten", (0,)),
+                ("tanh",),
+                ("add", (3, 5)),
+                shape=(2, 1, 1),
+            ),
+            True,
+            id="flattening stops at a normalisation that something else reads in the end",
+        ),
+        pytest.param(
+            network(
+                ("batch_norm", (-1,)),
+                ("tanh",),
+                ("conv", (1,), CONV),
+                ("flatten",),
+                ("flatten", (1,)),
+                ("add", (3, 4)),
+                shape=(2, 1, 1),
+            ),
+            network(
+                ("batch_norm", (-1,)),
+                ("tanh",),
+                ("conv", (1,), CONV),
+                ("flatten",),
+                ("flatten", (-1,)),
+                ("batch_norm",),
+                ("tanh",),
+                ("add", (3, 6)),
+                shape=(2, 1, 1),
+            ),
+            False,
+            id="one normalisation or two",
+        ),
+        pytest.param(
             network(("conv", (-1,), CONV), ("conv", (-1,), CONV), ("relu", (0,)), ("tanh", (1,)), ("add", (2, 3))),
             network(("conv", (-1,), CONV), ("tanh", (0,)), ("conv", (-1,), CONV), ("relu", (2,)), ("add", (1, 3))),
             True,
@@ -834,7 +889,7 @@ def symmetric(branches: int, depth: int, blocks: int, rng: np.random.Generator) 
     for _ in range(blocks):
         ends = [entry] * branches
         turns = rng.permutation([branch for branch in range(branches) for _ in range(depth)])
-        for turn, branch in enumerate(map(int, turns)):
+        for branch in map(int, turns):
             operations.append(Operation("conv", CONV, (ends[branch],)))
             ends[branch] = len(operations) - 1
         operations.append(Operation("add", (), tuple(int(end) for end in rng.permutation(ends))))
@@ -842,7 +897,9 @@ def symmetric(branches: int, depth: int, blocks: int, rng: np.random.Generator) 
     return Architecture((2, 6, 6), tuple(operations))
 
 
-@pytest.mark.parametrize(("branches", "depth", "blocks"), [(6, 1, 1), (6, 3, 5), (12, 2, 3), (24, 1, 2), (3, 10, 4)])
+@pytest.mark.parametrize(
+    ("branches", "depth", "blocks"), [(6, 1, 1), (6, 3, 5), (12, 2, 3), (24, 1, 2), (40, 1, 1), (3, 10, 4)]
+)
 def test_symmetric_graphs_are_quick(branches: int, depth: int, blocks: int) -> None:
     rng = np.random.default_rng(0)
     networks = [symmetric(branches, depth, blocks, rng) for _ in range(2)]
@@ -860,8 +917,7 @@ def test_equal_blocks_within_equal_blocks_are_quick() -> None:
         for _ in range(4):
             operations.append(Operation("conv", CONV))
             outer = len(operations) - 1
-            for _ in range(4):
-                operations.append(Operation("conv", CONV, (outer,)))
+            operations += [Operation("conv", CONV, (outer,))] * 4
             inner = tuple(int(i) for i in order.permutation(range(outer + 1, outer + 5)))
             operations.append(Operation("add", (), inner))
         sums = [position for position, operation in enumerate(operations) if operation.kind == "add"]
@@ -892,5 +948,7 @@ def test_many_dropouts_of_high_rate_stay_a_network() -> None:
 def test_the_key_is_pinned() -> None:
     """Stored results are found again only while keys stay what they are."""
     architecture = network(("conv", (-1,), CONV), ("relu",), ("add", (0, 1)), ("global_average_pool",))
-    assert Candidate(architecture).key == "?"
-    assert Candidate.of(architecture, {"learning_rate": 0.1, "batch_size": 32}).key == "?"
+    assert Candidate(architecture).key == "500c2fbeab50973070e02f998d0fe14e"
+    assert (
+        Candidate.of(architecture, {"learning_rate": 0.1, "batch_size": 32}).key == "30f1f8386a30951287868a7c9031262b"
+    )

@@ -61,10 +61,14 @@ def _draw_row(axes: "Axes", place: int, row: Mapping[Any, Any], header: Header) 
     start = float(row["log_uniform"])
     ends = [start]
     phi = np.asarray(row["phi"], dtype=float)
-    moves = [(float(row["phi0"]) - start, PRIOR, "")]
-    for group in np.argsort(-np.abs(phi)):
-        if phi[group]:
-            moves.append((float(phi[group]), TOWARDS if phi[group] > 0 else AWAY, _short(header.groups[group])))
+    moves = [
+        (float(row["phi0"]) - start, PRIOR, ""),
+        *(
+            (float(phi[group]), TOWARDS if phi[group] > 0 else AWAY, _short(header.groups[group]))
+            for group in np.argsort(-np.abs(phi))
+            if phi[group]
+        ),
+    ]
     lane = HEIGHT / len(moves)
     for number, (length, colour, name) in enumerate(moves):
         middle = place - HEIGHT / 2 + (number + 0.5) * lane

@@ -17,6 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrow
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nas_gym.explain.record import FORCED, UNEXPLAINED, Header, unpack_mask
@@ -65,7 +66,7 @@ def action_shares(decisions: "pd.DataFrame", header: Header) -> NDArray[np.float
     return shares
 
 
-def step_action_heatmap(decisions: "pd.DataFrame", header: Header, title: str = "") -> Figure:
+def step_action_heatmap(decisions: "pd.DataFrame", header: Header) -> Figure:
     """Return a heat map of `action_shares`: one row per slot, in the order of the steps, one column per choice.
 
     Slots with the same choices share a panel. Grey: never legal, or never decided.
@@ -79,7 +80,9 @@ def step_action_heatmap(decisions: "pd.DataFrame", header: Header, title: str = 
     width = max(sum(names + CELL * len(choices) for choices in line) for line in lines) + 0.5
     height = sum(_height(line, panels) for line in lines) + 0.9
     figure = Figure(figsize=(width, height))
-    figure.suptitle(title or _share_title(decisions), x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11)
+    no_policy = decisions["probabilities"].isna().all()
+    title = "How often each choice was taken" if no_policy else "Mean probability of each choice, in %"
+    figure.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11)
     top = height - 0.5
     for line in lines:
         left = 0.1
@@ -91,17 +94,9 @@ def step_action_heatmap(decisions: "pd.DataFrame", header: Header, title: str = 
             left += size[0]
         top -= _height(line, panels)
     bar = figure.add_axes((names / width, 0.35 / height, min(4.0, width - names - 0.3) / width, 0.12 / height))
-    figure.colorbar(figure.axes[0].images[0], cax=bar, orientation="horizontal", ticks=SCALE)
+    figure.colorbar(figure.axes[0].collections[0], cax=bar, orientation="horizontal", ticks=SCALE)
     bar.set_xticklabels([f"{share:.0%}" for share in SCALE], fontsize=8)
     return figure
-
-
-def _share_title(decisions: "pd.DataFrame") -> str:
-    return (
-        "How often each choice was taken"
-        if decisions["probabilities"].isna().all()
-        else "Mean probability of each choice"
-    )
 
 
 def _lines(panels: Mapping[tuple[str, ...], list[int]], names: float) -> list[list[tuple[str, ...]]]:
@@ -130,20 +125,19 @@ def _panel(axes: "Axes", shares: NDArray[np.float64], slots: Sequence[str], choi
     _cells(axes, shares[:, : len(choices)], slots, choices, norm)
     for (row, column), share in np.ndenumerate(shares[:, : len(choices)]):
         if share >= 0.095:
-            axes.text(column, row, f"{100 * share:.0f}", **_ink(norm(share)))
+            axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", **_ink(norm(share)))
 
 
 def _cells(
     axes: "Axes", values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], norm: Normalize
 ) -> None:
     colours = colormaps[COLOURS].with_extremes(bad=NEVER)
-    axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=norm, aspect="auto")
-    axes.set_yticks(range(len(rows)), rows, fontsize=9)
-    axes.set_xticks(range(len(columns)), columns, fontsize=9, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1)
-    axes.tick_params(which="both", length=0)
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=colours, norm=norm, edgecolors="white", linewidth=1)
+    axes.invert_yaxis()
+    middles = np.arange(max(len(rows), len(columns))) + 0.5
+    axes.set_yticks(middles[: len(rows)], rows, fontsize=9)
+    axes.set_xticks(middles[: len(columns)], columns, fontsize=9, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
@@ -173,12 +167,11 @@ def group_step_heatmap(decisions: "pd.DataFrame", header: Header) -> Figure:
     axes.set_ylabel("The choice for …")
     for (row, column), value in np.ndenumerate(values):
         if not np.isnan(value):
-            axes.text(column, row, f"{value:.2f}", **_ink(value / top))
-    figure.suptitle(
-        "Mean |attribution| in nats of log-probability", x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11
-    )
+            axes.text(column + 0.5, row + 0.5, f"{value:.2f}", **_ink(value / top))
+    title = "Mean |attribution| in nats of log-probability"
+    figure.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11)
     bar = figure.add_axes((box[0] + box[2] + 0.2 / width, box[1], 0.14 / width, box[3]))
-    figure.colorbar(axes.images[0], cax=bar)
+    figure.colorbar(axes.collections[0], cax=bar)
     bar.tick_params(labelsize=8)
     return figure
 
@@ -209,7 +202,7 @@ def _waterfall(row: Mapping[Any, Any], header: Header) -> Figure:
         one = shap.Explanation(values, start, np.array(data, dtype=object), feature_names=names)
         if groups:  # shap fits its scale to what is there; the invisible bar leaves room for its numbers
             steps = np.cumsum([row["log_uniform"], prior, *values[np.argsort(np.abs(values))]])
-            bars, room = figure.add_subplot(), 0.12 * np.ptp(steps)
+            bars, room = figure.add_subplot(), 0.16 * np.ptp(steps)
             bars.barh(-1, np.ptp(steps) + 2 * room, left=steps.min() - room, alpha=0)
             bars.barh(-1, prior, left=row["log_uniform"], height=0.8, color=_colour(prior))
         shap.plots.waterfall(one, max_display=len(values), show=False)
@@ -255,9 +248,8 @@ def _name_ends(figure: Figure, row: Mapping[Any, Any], header: Header) -> None:
     start.set_xticks([row["log_uniform"]], [chance], fontsize=11)
     end.set_xticks([total], [f"policy: {np.exp(total):.1%}"], fontsize=11)
     axes.set_xlabel("\nlog-probability of the choice, in nats", fontsize=11)
-    axes.set_title(
-        f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}", pad=30, fontsize=13, loc="left"
-    )
+    title = f"{_slot(row, header)} = {_choice(header, row['slot'], row['action'])}"
+    axes.set_title(title, pad=30, fontsize=13, loc="left")
 
 
 def attribution_bar(decisions: "pd.DataFrame", header: Header) -> Figure:
@@ -300,20 +292,21 @@ def curves_figure(curves: Mapping[int, Sequence[float]], best: int | None = None
     lines = [list(enumerate(curve, start=1)) for curve in curves.values()]
     faint = max(0.06, min(0.6, 15 / max(1, len(curves))))
     axes.add_collection(LineCollection(lines, colors="#444444", alpha=faint, linewidths=1))
-    axes.autoscale_view()
-    if best in curves:
+    axes.scatter([len(c) for c in lines if c], [c[-1][1] for c in lines if c], color="#444444", alpha=faint, s=12)
+    if best is not None and best in curves:
         name = f"evaluation {best}: {curves[best][-1]:.3f}"
         axes.plot(range(1, len(curves[best]) + 1), curves[best], color=BEST, linewidth=2.5, marker="o", label=name)
         axes.legend(loc="lower right", frameon=False, bbox_to_anchor=(1.0, 1.0), borderaxespad=0.2)
     axes.set(xlabel="epoch", ylabel="validation accuracy")
     axes.set_title(f"{len(curves)} trainings", loc="left", fontsize=11)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def _records(decisions: "pd.DataFrame") -> list[dict[Any, Any]]:
-    return decisions.sort_values("step").to_dict("records")
+    records: list[dict[Any, Any]] = decisions.sort_values("step").to_dict("records")
+    return records
 
 
 def _slot(row: Mapping[Any, Any], header: Header) -> str:
@@ -334,7 +327,8 @@ def _drawn_by_shap() -> Iterator[tuple[Any, Figure]]:
     from matplotlib.backend_bases import FigureManagerBase
 
     figure, active, interactive = Figure(), Gcf.get_active(), matplotlib.is_interactive()
-    manager = FigureManagerBase(FigureCanvasAgg(figure), 1 + max(pyplot.get_fignums(), default=0))
+    number = 1 + max(pyplot.get_fignums(), default=0)
+    manager = FigureManagerBase(FigureCanvasAgg(figure), number)
     with isolated_generators(0), matplotlib.rc_context():
         import shap
 
@@ -342,7 +336,7 @@ def _drawn_by_shap() -> Iterator[tuple[Any, Figure]]:
         try:
             yield shap, figure
         finally:
-            Gcf.figs.pop(manager.num, None)
+            Gcf.figs.pop(number, None)
             if active is not None:
                 Gcf.set_active(active)
             if interactive:

@@ -30,11 +30,11 @@ class PPOSettings:
         hidden: Units of the two hidden layers of actor and critic.
     """
 
-    n_steps: int = 96
-    batch_size: int = 48
+    n_steps: int = 64
+    batch_size: int = 32
     n_epochs: int = 8
     learning_rate: float = 1e-3
-    entropy: float = 0.01
+    entropy: float = 0.03
     gae_lambda: float = 0.95
     clip: float = 0.2
     hidden: int = 64

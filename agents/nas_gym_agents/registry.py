@@ -61,6 +61,14 @@ def make_agent(name: str, arguments: Mapping[str, Any] | None = None) -> SearchA
     return agent
 
 
+def described() -> list[dict[str, Any]]:
+    """Return a row per agent: its name, what it is, its settings with their defaults."""
+    return [
+        {"agent": name, "description": meaning, "settings": agent_settings(name)}
+        for name, (_, meaning) in AGENTS.items()
+    ]
+
+
 def agent_settings(name: str) -> dict[str, Any]:
     """Return the settings of an agent with their defaults."""
     return {f.name: f.default for f in fields(agent_class(name)) if f.name != "name" and f.default is not MISSING}

@@ -7,7 +7,7 @@ Steps grow strictly within every tag; a value that would break that is left out:
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,39 +51,6 @@ CHARTS = {
     },
 }
 
-# Shown by TensorBoard beside the charts; by tag, or by the tag's beginning where it ends in "/".
-DESCRIPTIONS = {
-    "nas/best_val_acc": "Highest validation accuracy so far, by number of evaluations.",
-    "nas/best_reward": "Highest reward so far, by number of evaluations.",
-    "nas/val_acc_epoch/": "Validation accuracy of every new candidate after this many epochs.",
-    "nas/val_acc": "Validation accuracy of every evaluation that succeeded.",
-    "nas/reward": "Reward of every evaluated episode.",
-    "nas/mean_reward": f"Mean reward of the last {WINDOW} episodes, those that an illegal action ended included.",
-    "nas/unique_evals": "Distinct candidates so far.",
-    "nas/answers_from_store": "Evaluations so far that were answered without training.",
-    "nas/cache_hit_rate": "Share of the evaluations so far that were answered without training.",
-    "nas/failures/": "Episodes so far that failed, by kind; all: of any kind.",
-    "curves/all_trainings": "All validation curves; the best one in colour.",
-    "curves/": "Validation accuracy by epoch of the candidates that were the best when they came.",
-    "policy/entropy/": "Mean entropy of the policy at this step of the episode, in nats; forced decisions left out.",
-    "policy/close_to_chance": f"Share of free decisions with {CLOSE_TO_CHANCE:.0%} of the uniform policy's entropy or more.",
-    "policy/illegal_share": "Share of decisions that were illegal; written once there was one.",
-    "policy/action_probabilities": "Mean probability of each choice (rows: slots). The slider goes through the search.",
-    "actions/frequencies": "How often each choice was taken (rows: slots). The slider goes through the search.",
-    "actions/": "The actions taken at this step of the episode, as numbers: histogram.",
-    "xai/mean_abs_attr_by_step": "Mean |attribution| of each choice (row) for each later decision (column), in nats.",
-    "xai/mean_abs_attr_of_best": "Mean |attribution| over the decisions of the best architecture, in nats.",
-    "xai/mean_abs_attr/": "Mean |attribution| of this slot's choice over all free decisions of a rollout, in nats.",
-    "xai/attributions": "Attributions of the latest decisions, one dot each; colour: probability of the choice.",
-    "xai/attr/": "Attributions of this slot's choice, where it was decided, in nats: histogram.",
-    "xai/prior_preference": "Mean of phi0 less the uniform log-probability: the preference before any decision.",
-    "xai/additivity_residual_max": "Largest |phi0 + sum(phi) - logp| of a rollout; should be below 0.001.",
-    "xai/logp_error_max": "Largest |recomputed logp - logp acted with| of a rollout; should be below 0.0001.",
-    "xai/overhead_share": "Share of the wall-clock time so far that explaining took.",
-    "best/": "The best architecture.",
-    "best_decisions/": "What moved the policy from chance to this choice (shap's waterfall).",
-}
-
 
 class TensorBoardWriter(KVWriter):
     """Writes a search's events; a `DecisionReader`, and an output format of stable-baselines3's logger.
@@ -91,8 +58,8 @@ class TensorBoardWriter(KVWriter):
     It draws no random number and keeps no state beyond the process: a resumed search writes everything again.
 
     Args:
-        folder: Of the event files; made if it is missing.
-        space: The search space: names of slots and choices.
+        folder: Of the event file; made if it is missing.
+        space: The search space.
         settings: What HParams shows.
     """
 
@@ -118,7 +85,7 @@ class TensorBoardWriter(KVWriter):
         """Go on in a folder after `close`, for instance once it was renamed."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), max_queue=1_000, flush_secs=5)
+        self._writer: Any = SummaryWriter(str(folder), max_queue=1_000, flush_secs=5)
 
     def close(self) -> None:
         """Write what is left and close the file; more than once does nothing."""
@@ -150,34 +117,24 @@ class TensorBoardWriter(KVWriter):
         self._seconds += seconds
         self._illegal_seen = self._illegal_seen or any(d.flags & ILLEGAL for d in decisions)
         free = [d for d in decisions if not d.flags & FORCED]
-        explained = [d for d in free if not d.flags & UNEXPLAINED]
-        scalars = {**_policy(free), **self._attributions(explained)}
+        scalars, histograms = _policy(free), self._actions(decisions)
         scalars["xai/overhead_share"] = self._seconds / (time.perf_counter() - self._started)
         errors = [d.logp_error for d in decisions if d.logp_error is not None]
         if errors:
             scalars["xai/logp_error_max"] = max(errors)
         if self._illegal_seen:
             scalars["policy/illegal_share"] = float(np.mean([bool(d.flags & ILLEGAL) for d in decisions]))
-        histograms = {**self._actions(decisions), **self._histograms(explained)}
+        explained = [d for d in free if not d.flags & UNEXPLAINED]
+        if explained:
+            phi = np.array([d.phi for d in explained], dtype=np.float64)
+            decided = np.array([d.observation for d in explained]) > 0
+            groups = self._slots if phi.shape[1] == len(self._slots) else [f"group {i}" for i in range(phi.shape[1])]
+            scalars |= dict(zip([f"xai/mean_abs_attr/{g}" for g in groups], np.abs(phi).mean(0), strict=True))
+            scalars["xai/prior_preference"] = float(np.mean([(d.phi0 or 0.0) - d.log_uniform for d in explained]))
+            scalars["xai/additivity_residual_max"] = max(d.residual or 0.0 for d in explained)
+            moved = {f"xai/attr/{g}": phi[decided[:, i], i] for i, g in enumerate(groups) if decided[:, i].any()}
+            histograms |= {tag: _histogram(tag, values, 30) for tag, values in moved.items()}
         self._add(_end(decisions), scalars, histograms)
-
-    def _attributions(self, explained: Sequence[Decision]) -> dict[str, float]:
-        if not explained:
-            return {}
-        phi = np.abs([d.phi for d in explained]).mean(0)
-        return {
-            **{f"xai/mean_abs_attr/{self._group(i, len(phi))}": float(value) for i, value in enumerate(phi)},
-            "xai/prior_preference": float(np.mean([(d.phi0 or 0.0) - d.log_uniform for d in explained])),
-            "xai/additivity_residual_max": max(d.residual or 0.0 for d in explained),
-        }
-
-    def _histograms(self, explained: Sequence[Decision]) -> dict[str, "Summary.Value"]:
-        if not explained:
-            return {}
-        phi = np.array([d.phi for d in explained], dtype=np.float64)
-        decided = np.array([d.observation for d in explained]) > 0
-        tags = [f"xai/attr/{self._group(i, phi.shape[1])}" for i in range(phi.shape[1])]
-        return {tag: _histogram(tag, phi[decided[:, i], i], 30) for i, tag in enumerate(tags) if decided[:, i].any()}
 
     def _actions(self, decisions: Sequence[Decision]) -> dict[str, "Summary.Value"]:
         bins = np.arange(n_actions(self._space) + 1) - 0.5
@@ -190,9 +147,6 @@ class TensorBoardWriter(KVWriter):
         pending, self._pending = self._pending, []
         if pending:
             self._add(_end(pending), others=self._actions(pending))
-
-    def _group(self, index: int, count: int) -> str:
-        return self._slots[index] if count == len(self._slots) else f"group {index + 1}"
 
     # Episodes
 
@@ -215,20 +169,15 @@ class TensorBoardWriter(KVWriter):
         self._evaluations += 1
         scalars = {
             "nas/reward": episode.reward,
+            "nas/best_reward": self._best_reward,
+            "nas/mean_reward": float(np.mean(self._rewards)),
             "nas/answers_from_store": from_store,
             "nas/cache_hit_rate": from_store / self._evaluations,
             **self._take(evaluation),
-            **self._standing(),
-        }
-        self._add(self._evaluations, scalars)
-
-    def _standing(self) -> dict[str, float]:
-        return {
-            "nas/best_reward": self._best_reward,
-            "nas/mean_reward": float(np.mean(self._rewards)),
-            "nas/unique_evals": len(self._first),
             **self._failed(),
         }
+        scalars["nas/unique_evals"] = len(self._first)
+        self._add(self._evaluations, scalars)
 
     def _failed(self) -> dict[str, float]:
         self._told = self._failures.copy()
@@ -266,46 +215,44 @@ class TensorBoardWriter(KVWriter):
             header: Names of slots, choices and groups.
             words: The account of the best candidate's decisions, by paragraph.
         """
-        from nas_gym import drawing
-        from nas_gym_agents import figures
+        from nas_gym.drawing import architecture_table
+        from nas_gym_agents.figures import png
 
         self._flush_actions()
-        step, number = max(1, self._evaluations), self._first.get(best.candidate.key, 0)
-        self._add_curve(number)
+        self._add_curve(self._first.get(best.candidate.key, 0))
+        step = max(1, self._evaluations)
         if self._failures != self._told:  # there were some after the last evaluation
             self._add(step + 1, self._failed())
-        self._add_text(step, "best/table", _table(best, drawing.architecture_table(best.candidate.architecture)))
-        self._add_text(step, "best/account", "\n\n".join(words))
-        picture = drawing.decision_figure(self._space, best.actions, best.evaluation)
-        self._add_figure(step, "best/architecture", picture)
+        table = f"{_facts(best)}\n\n{architecture_table(best.candidate.architecture)}"
+        texts = {"best/table": table, "best/account": "\n\n".join(words)}
+        self._add(step, others={tag: _text(tag, text) for tag, text in texts.items()})
+        for step_shown, tag, figure in self._pictures(step, best, decisions, header):
+            self._add(step_shown, others={tag: _image(tag, png(figure))})
+        self._writer.file_writer.add_summary(self._session_end)
+        self._writer.flush()
+
+    def _pictures(
+        self, step: int, best: "Ranked", decisions: "pd.DataFrame", header: Header
+    ) -> Iterator[tuple[int, str, "Figure"]]:
+        """Yield steps, tags and pictures, one at a time."""
+        from nas_gym.drawing import decision_figure
+        from nas_gym_agents import figures
+
+        yield step, "best/architecture", decision_figure(self._space, best.actions, best.evaluation)
         if self._curves:
-            self._add_figure(step, "curves/all_trainings", figures.curves_figure(self._curves, number))
+            yield step, "curves/all_trainings", figures.curves_figure(self._curves, self._first.get(best.candidate.key))
         if header.slots and len(decisions):
-            self._draw_policy(decisions, header)
+            no_policy = decisions["probabilities"].isna().all()
+            for rows in _moments(decisions):
+                tag = "actions/frequencies" if no_policy else "policy/action_probabilities"
+                yield int(rows["global_step"].max()) + 1, tag, figures.step_action_heatmap(rows, header)
         mine = decisions[decisions["episode"] == best.episode]
         if len(figures.explained(mine)):
-            self._draw_attributions(step, decisions, mine, header)
-        self._write_end()
-
-    def _draw_policy(self, decisions: "pd.DataFrame", header: Header) -> None:
-        """Draw the heat map at some moments of the search; one that spans three policies each."""
-        from nas_gym_agents import figures
-
-        tag = "actions/frequencies" if decisions["probabilities"].isna().all() else "policy/action_probabilities"
-        versions = np.unique(decisions["policy_version"])
-        width = min(3, len(versions))
-        for start in np.unique(np.linspace(0, len(versions) - width, MOMENTS).round().astype(int)):
-            rows = decisions[decisions["policy_version"].isin(versions[start : start + width])]
-            self._add_figure(int(rows["global_step"].max()) + 1, tag, figures.step_action_heatmap(rows, header))
-
-    def _draw_attributions(self, step: int, decisions: "pd.DataFrame", mine: "pd.DataFrame", header: Header) -> None:
-        from nas_gym_agents import figures
-
-        self._add_figure(step, "xai/mean_abs_attr_by_step", figures.group_step_heatmap(decisions, header))
-        self._add_figure(step, "xai/mean_abs_attr_of_best", figures.attribution_bar(mine, header))
-        self._add_figure(step, "xai/attributions", figures.attribution_beeswarm(decisions, header))
-        for place, (slot, figure) in enumerate(figures.attribution_waterfalls(mine, header), start=1):
-            self._add_figure(step, f"best_decisions/{place:02d} {slot}", figure)
+            yield step, "xai/mean_abs_attr_by_step", figures.group_step_heatmap(decisions, header)
+            yield step, "xai/mean_abs_attr_of_best", figures.attribution_bar(mine, header)
+            yield step, "xai/attributions", figures.attribution_beeswarm(decisions, header)
+            for place, (slot, figure) in enumerate(figures.attribution_waterfalls(mine, header), start=1):
+                yield step, f"best_decisions/{place:02d} {slot}", figure
 
     # The event file
 
@@ -323,57 +270,45 @@ class TensorBoardWriter(KVWriter):
         late = [tag for tag in values if step <= self._last.get(tag, -1)]
         for tag in late:
             del values[tag]
-        for tag, value in values.items():
-            if tag not in self._last:
-                value.metadata.summary_description = _description(tag)
-            self._last[tag] = step
+        self._last |= dict.fromkeys(values, step)
         if values:
             self._writer.file_writer.add_summary(Summary(value=values.values()), step)
 
-    def _add_text(self, step: int, tag: str, text: str) -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.plugins.text import metadata
-        from tensorboard.util import tensor_util
-
-        tensor = tensor_util.make_tensor_proto(np.array([text.encode()], dtype=object))
-        value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(tag, ""), tensor=tensor)
-        self._add(step, others={tag: value})
-
-    def _add_figure(self, step: int, tag: str, figure: "Figure") -> None:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        from nas_gym_agents.figures import png
-
-        data = png(figure)
-        width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))  # of the header chunk
-        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
-        self._add(step, others={tag: Summary.Value(tag=tag, image=image)})
-
     def _write_settings(self, settings: Mapping[str, bool | int | float | str]) -> None:
         """Write the charts of several tags, and what HParams shows; its last part waits for the end."""
-        from torch.utils.tensorboard.summary import hparams
+        from torch.utils.tensorboard import summary
 
+        hparams: Any = summary.hparams  # untyped
         self._writer.add_custom_scalars(CHARTS)
         named = {name: str(value).lower() if isinstance(value, bool) else value for name, value in settings.items()}
         experiment, start, self._session_end = hparams(named, dict.fromkeys(METRICS, 0.0))
         self._writer.file_writer.add_summary(experiment)
         self._writer.file_writer.add_summary(start)
 
-    def _write_end(self) -> None:
-        self._writer.file_writer.add_summary(self._session_end)
-        self._writer.flush()
-
-
-def _description(tag: str) -> str:
-    return next(
-        (text for known, text in DESCRIPTIONS.items() if tag == known or known[-1] == "/" and tag.startswith(known)), ""
-    )
-
 
 def _histogram(tag: str, values: NDArray[Any], bins: Any) -> "Summary.Value":
-    from torch.utils.tensorboard.summary import histogram
+    from torch.utils.tensorboard import summary
 
-    return histogram(tag, values, bins).value[0]
+    histogram: Any = summary.histogram  # untyped
+    value: Summary.Value = histogram(tag, values, bins).value[0]
+    return value
+
+
+def _text(tag: str, text: str) -> "Summary.Value":
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.text.metadata import create_summary_metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    tensor = make_tensor_proto(np.array([text.encode()], dtype=object))
+    return Summary.Value(tag=tag, metadata=create_summary_metadata(tag, ""), tensor=tensor)
+
+
+def _image(tag: str, data: bytes) -> "Summary.Value":
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))  # of a PNG's header chunk
+    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
+    return Summary.Value(tag=tag, image=image)
 
 
 def _policy(free: Sequence[Decision]) -> dict[str, float]:
@@ -391,22 +326,35 @@ def _step(decision: Decision) -> int:
     return int(np.count_nonzero(decision.observation)) if decision.observation.size else decision.step
 
 
-def _end(decisions: Iterable[Decision]) -> int:
+def _end(decisions: Sequence[Decision]) -> int:
     return max(decision.global_step for decision in decisions) + 1
 
 
 def _epochs(count: int) -> list[int]:
-    """Return the epochs that get a chart: powers of two and the last one."""
-    return sorted({2**power for power in range(count.bit_length()) if 2**power <= count} | {count})
+    """Return the epochs that get a chart, so that there are few: powers of two."""
+    return [2**power for power in range(count.bit_length())]
 
 
-def _table(best: "Ranked", layers: str) -> str:
-    """Return the best candidate as Markdown."""
+def _moments(decisions: "pd.DataFrame") -> Iterator["pd.DataFrame"]:
+    """Yield the decisions at `MOMENTS` moments, from the first to the last; three policies each."""
+    versions = np.unique(decisions["policy_version"])
+    width = min(3, len(versions))
+    for start in np.unique(np.linspace(0, len(versions) - width, MOMENTS).round().astype(int)):
+        yield decisions[decisions["policy_version"].isin(versions[start : start + width])]
+
+
+def _facts(best: "Ranked") -> str:
+    """Return what is known of the best candidate as Markdown tables."""
     evaluation, candidate = best.evaluation, best.candidate
-    rows = {"validation accuracy": f"{evaluation.accuracy:.4f}" if evaluation.accuracy is not None else "none"}
-    rows |= {"parameters": f"{evaluation.parameters:,}", "multiply-accumulates": f"{evaluation.macs:,}"}
-    rows |= {name.replace("_", " "): f"{value:g}" for name, value in dict(candidate.hyperparameters).items()}
-    rows |= {"episode": str(best.episode), "key": f"`{candidate.key}`"}
-    facts = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    decided = "\n".join(f"| {slot} | {choice} |" for slot, choice in best.choices)
-    return f"| | |\n| --- | --- |\n{facts}\n\n| decision | choice |\n| --- | --- |\n{decided}\n\n{layers}"
+    facts = [
+        ("validation accuracy", f"{evaluation.accuracy:.4f}" if evaluation.accuracy is not None else "none"),
+        ("parameters", f"{evaluation.parameters:,}"),
+        ("multiply-accumulates", f"{evaluation.macs:,}"),
+        ("episode", str(best.episode)),
+        ("key", f"`{candidate.key}`"),
+    ]
+    tables = (("fact", "value", facts), ("decision", "choice", best.choices))
+    return "\n\n".join(
+        "\n".join([f"| {left} | {right} |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
+        for left, right, rows in tables
+    )

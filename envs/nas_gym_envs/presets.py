@@ -7,6 +7,7 @@ from typing import Any
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, StoredEvaluator
 from nas_gym.operations import Number, Shape
+from nas_gym.registration import CHAIN
 from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
 from nas_gym.store import ResultStore
 from nas_gym_envs.architecture_env import ArchitectureEnv
@@ -33,7 +34,7 @@ class Preset:
     widths: tuple[int, int, int] = (16, 32, 64)
 
 
-_SMALL_LIMITS = Limits(parameters=100_000, macs=600_000, resolution=2)
+_SMALL_LIMITS = Limits(parameters=100_000, macs=400_000, resolution=2)
 _LARGE_LIMITS = Limits(parameters=500_000, macs=10_000_000, resolution=2)
 _DIGITS = {"epochs": 8, "batch_size": 64, "learning_rate": 0.2}
 _GREY = {"epochs": 4, "batch_size": 64}
@@ -126,6 +127,16 @@ def make_chain(
     )
     made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
     return ArchitectureEnv(space, made, **options)
+
+
+def described() -> list[dict[str, str]]:
+    """Return a row per id: the id and what it stands for."""
+    rows = [{"id": CHAIN, "description": "any data set: --env-arg dataset=NAME_OR_PATH"}]
+    for env_id, row in PRESETS.items():
+        shape = "×".join(map(str, row.input_shape))
+        meaning = f"{row.dataset}, {shape}, {row.n_classes} classes; up to {row.limits.macs:,} MACs"
+        rows.append({"id": env_id, "description": meaning})
+    return rows
 
 
 def default_row(dataset: str, input_shape: Shape, n_classes: int) -> Preset:

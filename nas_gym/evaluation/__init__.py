@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_gym.evaluation.evaluation import FULL, STATUSES, Evaluation, Evaluator, Fidelity, Status, evaluate, resolved
 from nas_gym.evaluation.recipe import Recipe
-from nas_gym.evaluation.stored import StoredEvaluator
+from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "PlantedEvaluator",
     "Recipe",
     "Status",
+    "Store",
     "StoredEvaluator",
     "SyntheticEvaluator",
     "TrainingEvaluator",

@@ -8,8 +8,8 @@ from torch.nn import functional
 def augmented(images: Tensor, generator: torch.Generator, *, flip: bool, crop: int) -> Tensor:
     """Return the images, each shifted and mirrored at random on its own.
 
-    Every image is shifted by a whole number of pixels, uniform in [-crop, crop], in both directions, what comes in being
-    0 (the mean colour, as images are normalised); then it is mirrored left to right with probability 1/2.
+    Every image is shifted by a whole number of pixels, uniform in [-crop, crop], in both directions, what comes in
+    being 0 (the mean colour, as images are normalised); then it is mirrored left to right with probability 1/2.
 
     Args:
         images: Shape (n, height, width, channels), on any device.

@@ -14,8 +14,8 @@ _HALF = 2**15
 def bit_dropout(values: Tensor, rate: float) -> Tensor:
     """Return the values with a share of them set to zero and the others scaled up, so that the mean stays.
 
-    The rate is rounded to a multiple of 2**-16, and the scale belongs to the rounded rate. Bits come from torch's global
-    CPU generator.
+    The rate is rounded to a multiple of 2**-16, and the scale belongs to the rounded rate. Bits come from torch's
+    global CPU generator.
 
     Args:
         values: Floating point on the CPU, dense in memory in any layout.

@@ -14,7 +14,9 @@ from nas_gym.evaluation.dropout import fast_dropout
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.recipe import Recipe
 
-EVALUATION_BATCH = 1_000
+# Values of the samples that are evaluated at once: on a CPU as many as keep the activations near its caches.
+_EVALUATION_VALUES = {"cpu": 2**17}
+_MORE_EVALUATION_VALUES = 2**22
 
 
 class DivergedError(Exception):
@@ -121,10 +123,11 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
     device = data.targets.device
     correct = torch.zeros((), dtype=torch.int64, device=device)
     total = torch.zeros((), dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    values = _EVALUATION_VALUES.get(device.type, _MORE_EVALUATION_VALUES)
+    batch = max(16, values // math.prod(data.inputs.shape[1:]))
     with _precision(recipe, data.targets):
-        for start in range(0, len(data), EVALUATION_BATCH):
-            targets = data.targets[start : start + EVALUATION_BATCH]
-            outputs = module(_channels_second(data.inputs[start : start + EVALUATION_BATCH], recipe)).float()
+        for inputs, targets in zip(data.inputs.split(batch), data.targets.split(batch), strict=True):
+            outputs = module(_channels_second(inputs, recipe)).float()
             correct += (outputs.argmax(1) == targets).sum()
             total += functional.cross_entropy(outputs, targets, reduction="sum")
     return int(correct) / len(data), float(total) / len(data)

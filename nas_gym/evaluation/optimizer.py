@@ -85,4 +85,3 @@ def _optimizer(vector: nn.Parameter, recipe: Recipe) -> torch.optim.Optimizer:
         nesterov=recipe.momentum > 0,
         fused=True,
     )
-

@@ -91,7 +91,6 @@ class ChainSpace:
         self._all = [np.arange(self._n_actions) < len(slot.choices) for slot in self._slots]
         self._none = np.zeros(self._n_actions, dtype=bool)
         self._completions = Completions(self.catalogue, self.n_classes, self.max_layers, self.limits, self._n_actions)
-        self._pieces: dict[tuple[int, Shape, str, int], tuple[tuple[Operation, ...], Piece]] = {}
         self._states: dict[Prefix, _State] = {(): _State(0, self.input_shape, 0, 0, 0, self._all[0])}
         self._most = Need(*(min(most or UNLIMITED, UNLIMITED) for most in (self.limits.parameters, self.limits.macs)))
         if not any(n.fits(self._most) for n in self._completions.front(self.input_shape, 0, self.activations[0])):
@@ -152,19 +151,26 @@ class ChainSpace:
 
     def candidate(self, prefix: Prefix) -> Candidate:
         """Return the network of a complete prefix; see `SearchSpace.candidate`."""
-        slot = self._state(prefix).slot
-        if slot is not None:
-            raise OutOfSpaceError(f"the prefix {prefix} is not complete: {self._slots[slot].name!r} is undecided")
+        state = self._state(prefix)
+        if state.slot is not None:
+            undecided = self._slots[state.slot].name
+            raise OutOfSpaceError(f"the prefix {prefix} is not complete: {undecided!r} is undecided")
         operations: tuple[Operation, ...] = ()
-        shapes: tuple[Shape, ...] = (self.input_shape,)
-        parameters = macs = 0
-        for action in (*self._layers(prefix), None):
-            placed, piece = self._placed(action, shapes[-1], self.activations[prefix[0]], len(operations))
-            operations += placed
+        shapes: tuple[Shape, ...] = ()
+        shape, activation = self.input_shape, self.activations[prefix[0]]
+        for action in self._layers(prefix):
+            piece = self._completions.layer(action, shape, activation) or _unreachable()
+            operations += piece.placed(len(operations))
             shapes += piece.shapes
-            parameters += piece.need.parameters
-            macs += piece.need.macs
-        architecture = Architecture.composed(self.input_shape, operations, shapes[1:], parameters, macs)
+            shape = shapes[-1]
+        closing = self._completions.classifier(shape)
+        architecture = Architecture.composed(
+            self.input_shape,
+            operations + closing.placed(len(operations)),
+            shapes + closing.shapes,
+            state.parameters + closing.need.parameters,
+            state.macs + closing.need.macs,
+        )
         if not self.hyperparameters:
             return Candidate(architecture)
         decided = prefix[len(prefix) - len(self.hyperparameters) :]
@@ -186,20 +192,6 @@ class ChainSpace:
         chosen = prefix[1 : 1 + self.max_layers]
         stop = len(self.catalogue)
         return chosen[: chosen.index(stop)] if stop in chosen else chosen
-
-    def _placed(
-        self, action: int | None, shape: Shape, activation: str, start: int
-    ) -> tuple[tuple[Operation, ...], Piece]:
-        """Return a layer's operations from position ``start`` on (None: the classifier's), remembered."""
-        place = (-1 if action is None else action, shape, activation, start)
-        known = self._pieces.get(place)
-        if known is None:
-            if action is None:
-                piece = self._completions.classifier(shape)
-            else:
-                piece = self._completions.layer(action, shape, activation) or _unreachable()
-            known = self._pieces[place] = (piece.placed(start), piece)
-        return known
 
     def _state(self, prefix: Prefix) -> _State:
         state = self._states.get(prefix)

@@ -61,10 +61,15 @@ class Piece(NamedTuple):
     operations: tuple[Operation, ...]
     shapes: tuple[Shape, ...]
     need: Need
+    places: dict[int, tuple[Operation, ...]]  # what `placed` returned; shared by all pieces with these operations
 
     def placed(self, start: int) -> tuple[Operation, ...]:
         """Return the operations when the first one has position ``start``."""
-        return tuple([o.taking(tuple([i + start for i in o.inputs])) for o in self.operations])
+        known = self.places.get(start)
+        if known is None:
+            known = tuple([o.taking(tuple([i + start for i in o.inputs])) for o in self.operations])
+            self.places[start] = known
+        return known
 
 
 class Options:
@@ -79,25 +84,27 @@ class Options:
         self.needs = tuple(needs)
         self._n_actions = n_actions
         self._parameters = sorted({need.parameters for front in needs for need in front})
-        self._rows: dict[int, NDArray[np.int64]] = {}
+        self._cases: dict[int, tuple[list[int], list[NDArray[np.bool_]]]] = {}
 
     def within(self, parameters: int, macs: int) -> NDArray[np.bool_]:
-        """Return the mask of the actions that some completion within what is left follows: bool, (n_actions,), fresh.
+        """Return the mask of the actions that some completion within what is left follows: bool, (n_actions,), shared.
 
-        Which needs fit in parameters changes only at their own numbers, so that each of the few cases is computed once.
+        What fits changes only at the needs' own numbers, so that each of the few cases is computed once.
         """
         case = bisect_right(self._parameters, parameters)
-        row = self._rows.get(case)
-        if row is None:
-            row = self._rows[case] = self._fewest_macs(parameters)
-        return row <= macs
+        known = self._cases.get(case)
+        if known is None:
+            known = self._cases[case] = self._by_macs(parameters)
+        steps, masks = known
+        return masks[bisect_right(steps, macs)]
 
-    def _fewest_macs(self, parameters: int) -> NDArray[np.int64]:
-        """Return for every action the fewest MACs it takes if no more than these parameters are left."""
+    def _by_macs(self, parameters: int) -> tuple[list[int], list[NDArray[np.bool_]]]:
+        """Return where the mask changes as MACs rise while this many parameters are left, and the masks between."""
         fewest = np.full(self._n_actions, IMPOSSIBLE, dtype=np.int64)
         for action, front in enumerate(self.needs):
             fewest[action] = min((need.macs for need in front if need.parameters <= parameters), default=IMPOSSIBLE)
-        return fewest
+        steps = sorted(set(fewest.tolist()) - {IMPOSSIBLE})
+        return steps, [fewest <= most for most in (-1, *steps)]
 
 
 class Completions:
@@ -124,13 +131,14 @@ class Completions:
         self._limits = limits
         self._n_actions = n_actions
         self._pieces: dict[tuple[int, Shape, str], Piece | None] = {}
+        self._places: dict[tuple[Operation, ...], dict[int, tuple[Operation, ...]]] = {}
         self._options: dict[tuple[Shape, int], Options] = {}
 
     def layer(self, action: int, shape: Shape, activation: str) -> Piece | None:
         """Return a layer on a shape, or None where it does not fit or shrinks a map below the limit."""
         place = (action, shape, activation)
         if place not in self._pieces:
-            piece = _piece(self._catalogue[action].steps(shape, activation), shape)
+            piece = self._make_piece(self._catalogue[action].steps(shape, activation), shape)
             smallest = self._limits.resolution
             small = piece is not None and any(min(s[1:]) < smallest for s in piece.shapes if len(s) == 3)
             self._pieces[place] = None if small else piece
@@ -142,7 +150,9 @@ class Completions:
         piece = self._pieces.get(place)
         if piece is None:
             linear = ("linear", (("units", self._n_classes),), (0 if len(shape) == 1 else 1,))
-            piece = _piece([linear] if len(shape) == 1 else [("global_average_pool", (), (0,)), linear], shape)
+            piece = self._make_piece(
+                [linear] if len(shape) == 1 else [("global_average_pool", (), (0,)), linear], shape
+            )
             assert piece is not None, "a classifier fits any shape"
             self._pieces[place] = piece
         return piece
@@ -174,25 +184,26 @@ class Completions:
                 front.append(need)
         return tuple(front)
 
+    def _make_piece(
+        self, steps: Sequence[tuple[str, tuple[tuple[str, int | float], ...], tuple[int, ...]]], shape: Shape
+    ) -> Piece | None:
+        shapes: list[Shape] = [shape]
+        need = Need(0, 0)
+        try:
+            for kind, settings, inputs in steps:
+                spent = cost(kind, settings, tuple(shapes[i] for i in inputs))
+                shapes.append(spent.shape)
+                need = _sum(need, Need(spent.parameters, spent.macs))
+        except InvalidArchitectureError:
+            return None
+        operations = tuple(
+            Operation(
+                kind, tuple((name, plain_number(value)) for name, value in settings), tuple(i - 1 for i in inputs)
+            )
+            for kind, settings, inputs in steps
+        )
+        return Piece(operations, tuple(shapes[1:]), need, self._places.setdefault(operations, {}))
+
 
 def _sum(one: Need, other: Need) -> Need:
     return Need(one.parameters + other.parameters, one.macs + other.macs)
-
-
-def _piece(
-    steps: Sequence[tuple[str, tuple[tuple[str, int | float], ...], tuple[int, ...]]], shape: Shape
-) -> Piece | None:
-    shapes: list[Shape] = [shape]
-    need = Need(0, 0)
-    try:
-        for kind, settings, inputs in steps:
-            spent = cost(kind, settings, tuple(shapes[i] for i in inputs))
-            shapes.append(spent.shape)
-            need = _sum(need, Need(spent.parameters, spent.macs))
-    except InvalidArchitectureError:
-        return None
-    operations = tuple(
-        Operation(kind, tuple((name, plain_number(value)) for name, value in settings), tuple(i - 1 for i in inputs))
-        for kind, settings, inputs in steps
-    )
-    return Piece(operations, tuple(shapes[1:]), need)

@@ -40,8 +40,8 @@ def is_number(value: object) -> bool:
 
 
 def are_integers(values: object) -> bool:
-    """Return whether a value is a tuple of plain integers."""
-    return isinstance(values, tuple) and all(type(value) is int for value in values)
+    """Return whether a value is a tuple of plain integers of a size that JSON and floats keep."""
+    return isinstance(values, tuple) and all(type(value) is int and is_number(value) for value in values)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ def check_sqlite_file(path: Path, table: str, columns: Sequence[str]) -> None:
     """
     shown = repr(str(path))
     try:
+        if "\0" in str(path):
+            raise ValueError("a null character in its name")
         if not path.parent.is_dir():
             raise StoreError(f"{str(path.parent)!r}, where the store {shown} should be, is no folder; make it first")
         if not path.exists() or _unfinished(path, "-journal"):  # SQLite itself undoes an unfinished beginning

@@ -83,7 +83,7 @@ class ResultStore:
         query = sa.select(_TABLE.c.evaluation).where(_TABLE.c.question == _digest(namespace, key, fidelity, repeat))
         with self._translated(), self._turn, self._engine.connect() as connection:
             text = connection.execute(query).scalar_one_or_none()
-            return None if text is None else Evaluation.from_json(json.loads(text))
+        return None if text is None else self._evaluation(text)
 
     def put(self, namespace: str, candidate: Candidate, evaluation: Evaluation) -> None:
         """Commit an evaluation with its candidate.
@@ -124,11 +124,10 @@ class ResultStore:
         while True:  # a page at a time, so that no transaction stays open while the caller works
             with self._translated(), self._turn, self._engine.connect() as connection:
                 rows = connection.execute(query.where(columns.number > last)).all()
-                page = [(n, Candidate.from_json(c), Evaluation.from_json(json.loads(e))) for _, n, c, e in rows]
-            yield from page
+            for last, namespace, candidate, evaluation in rows:  # noqa: B007  last is where the next page begins
+                yield namespace, self._candidate(candidate), self._evaluation(evaluation)
             if len(rows) < _PAGE:
                 return
-            last = rows[-1].number
 
     def __len__(self) -> int:
         """Return the number of evaluations."""
@@ -152,28 +151,45 @@ class ResultStore:
             connection.execute(sa.delete(_TABLE).where(_TABLE.c.question == row["question"]))
             connection.execute(sa.insert(_TABLE).values(**row))
 
+    @property
+    def _shown(self) -> str:
+        return repr(self.url.render_as_string(hide_password=True))
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn whatever can go wrong with a database, or with what is in it, into StoreError."""
-        shown = repr(self.url.render_as_string(hide_password=True))
+        """Turn whatever can go wrong with a database into StoreError."""
         try:
             yield
         except DBAPIError as error:
             raise StoreError(
-                f"the store {shown} can't be used ({_first_line(error.orig or error)}); "
+                f"the store {self._shown} can't be used ({_first_line(error.orig or error)}); "
                 "check the path, the disk and who else has it open"
             ) from None
         except (NoSuchModuleError, ImportError) as error:
             raise StoreError(
-                f"the store {shown} needs a database driver that is not installed ({_first_line(error)})"
+                f"the store {self._shown} needs a database driver that is not installed ({_first_line(error)})"
             ) from None
         except SQLAlchemyError as error:
-            raise StoreError(f"the store {shown} can't be used ({_first_line(error)}); check its address") from None
-        except (NasGymError, ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, StoreError):
-                raise
             raise StoreError(
-                f"the store {shown} holds a row that is damaged or not of this program ({_first_line(error)}); "
+                f"the store {self._shown} can't be used ({_first_line(error)}); check its address"
+            ) from None
+
+    def _evaluation(self, text: str) -> Evaluation:
+        with self._understood():
+            return Evaluation.from_json(json.loads(text))
+
+    def _candidate(self, text: str) -> Candidate:
+        with self._understood():
+            return Candidate.from_json(text)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Turn whatever can be wrong with what is in a row into StoreError."""
+        try:
+            yield
+        except (NasGymError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(
+                f"the store {self._shown} holds a row that is damaged or not of this program ({_first_line(error)}); "
                 "restore a copy or start a new run"
             ) from None
 

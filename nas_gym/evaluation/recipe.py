@@ -1,7 +1,8 @@
 """How a candidate is trained: a plain value, part of every store key."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from math import inf
 from typing import Any, Literal
 
 from nas_gym.errors import ConfigurationError
@@ -50,16 +51,16 @@ class Recipe:
         wrong = [
             name
             for name, ok in (
-                ("epochs", self.epochs >= 1),
-                ("batch_size", self.batch_size >= 2),
+                ("epochs", _whole(self.epochs, 1)),
+                ("batch_size", _whole(self.batch_size, 2)),
                 ("optimizer", self.optimizer in ("sgd", "adam")),
-                ("learning_rate", self.learning_rate > 0),
+                ("learning_rate", 0 < self.learning_rate < inf),
                 ("momentum", 0 <= self.momentum < 1),
-                ("weight_decay", self.weight_decay >= 0),
+                ("weight_decay", 0 <= self.weight_decay < inf),
                 ("warmup", 0 <= self.warmup < 1),
                 ("label_smoothing", 0 <= self.label_smoothing < 1),
-                ("crop", self.crop >= 0),
-                ("threads", self.threads is None or self.threads >= 1),
+                ("crop", _whole(self.crop, 0)),
+                ("threads", self.threads is None or _whole(self.threads, 1)),
                 ("time_limit_seconds", self.time_limit_seconds is None or self.time_limit_seconds > 0),
             )
             if not ok
@@ -87,14 +88,26 @@ class Recipe:
             ConfigurationError: A hyper-parameter is no field of the recipe, or out of range.
         """
         values: dict[str, Any] = dict(hyperparameters)
-        known = asdict(self)
-        unknown = sorted(set(values) - set(known))
+        self.check_names(values.items())
+        return replace(self, **values)
+
+    def check_names(self, hyperparameters: Iterable[tuple[str, Number]]) -> None:
+        """Refuse hyper-parameters that are no fields of the recipe.
+
+        Raises:
+            ConfigurationError: One is none; the message names it and the fields.
+        """
+        known = [f.name for f in fields(self)]
+        unknown = sorted({name for name, _ in hyperparameters} - set(known))
         if unknown:
             raise ConfigurationError(
                 f"hyper-parameters must be fields of the recipe ({', '.join(known)}), got {unknown}"
             )
-        return replace(self, **values)
 
     def __str__(self) -> str:
         """Return all settings as stable text."""
         return ",".join(f"{name}={value}" for name, value in asdict(self).items())
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and value >= least

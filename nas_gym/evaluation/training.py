@@ -1,9 +1,11 @@
 """The evaluator that trains: on CUDA, MPS or the CPU, the same code on another device."""
 
+import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +19,17 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, resolved
 from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
 from nas_gym.evaluation.recipe import Recipe
-from nas_gym.randomness import derived_seed
+from nas_gym.randomness import derived_seed, isolated_generators
 
 # Called with every finished training before its evaluation is returned, and so before it is stored.
 Keep = Callable[[Candidate, Evaluation, nn.Module], None]
+
+# One training at a time in a process: threads, kernels and generators are the whole process's.
+_TURN = threading.RLock()
+_LONGEST_REASON = 300
+_OUT_OF_MEMORY = re.compile(
+    "out of memory|not enough memory|can.t allocate memory|bad_alloc|alloc_failed", re.IGNORECASE
+)
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -30,16 +39,16 @@ def choose_device(device: str = "auto") -> torch.device:
         ConfigurationError: The name is unknown or this machine has no such device.
     """
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", 0)  # CUDA only
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else mps
     try:
         chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        place = torch.empty(1, device=chosen).device  # with its number
+        torch.zeros(1, device=chosen).item()  # a device without memory, such as "meta", can't
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(f"device {device!r} can't be used here ({reason}); try --device auto") from None
-    return chosen
+    return place if place.type == "cuda" else chosen
 
 
 class TrainingEvaluator:
@@ -84,19 +93,23 @@ class TrainingEvaluator:
     def submit(
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
     ) -> list[Future[Evaluation]]:
-        """Train the candidates one after the other; the futures are resolved."""
-        return [resolved(self._evaluated(candidate, fidelity or FULL, repeat)) for candidate in candidates]
+        """Train the candidates one after the other; the futures are resolved.
+
+        Raises:
+            ConfigurationError: A candidate's hyper-parameter is no field of the recipe.
+        """
+        return [resolved(self._evaluated(candidate, fidelity or FULL, int(repeat))) for candidate in candidates]
 
     def train(self, candidate: Candidate, *, fidelity: Fidelity = FULL, repeat: int = 0) -> tuple[nn.Module, Progress]:
-        """Return the trained module of a candidate, on the device, and its progress; failures raise.
+        """Return the trained module of a candidate, on the device and in evaluation mode, and its progress.
 
-        The module is that of the canonical architecture, so equal keys give equal weights.
+        The module is that of the canonical architecture, so equal keys give equal weights. Failures raise.
         """
         recipe = self.recipe.overridden(candidate.hyperparameters)
         if fidelity.epochs is not None:
             recipe = replace(recipe, epochs=fidelity.epochs)
-        seed = derived_seed(self.evaluation_seed, candidate.key, str(fidelity), repeat)
-        with self._prepared(seed):
+        seed = derived_seed(self.evaluation_seed, candidate.key, str(fidelity), int(repeat))
+        with self._prepared(seed, recipe.threads):
             module = build(candidate.architecture.canonical(), seed=seed).to(self.device)
             if recipe.channels_last:
                 module = module.to(memory_format=torch.channels_last)
@@ -105,27 +118,30 @@ class TrainingEvaluator:
 
     def test_accuracy(self, module: nn.Module) -> float:
         """Return the accuracy in [0, 1] of a module on the test split."""
-        with self._prepared(0):
+        with self._prepared(0, self.recipe.threads):
             return score(module.to(self.device), self._split("test"), self.recipe)[0]
 
     def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
-        started = time.perf_counter()
+        self.recipe.check_names(candidate.hyperparameters)
+        architecture = candidate.architecture.canonical()  # of several that are written differently, always this one
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)  # CUDA only
         outcome: dict[str, Any] = {}
         module: nn.Module | None = None
-        try:
-            module, progress = self.train(candidate, fidelity=fidelity, repeat=repeat)
-            outcome = {"accuracy": progress.curve[-1], "loss": progress.loss, "curve": progress.curve}
-        except Exception as error:
-            outcome = {"status": _status(error), "reason": _sentence(error)}
-        seconds = time.perf_counter() - started
+        with _TURN:
+            started = time.perf_counter()
+            try:
+                module, progress = self.train(candidate, fidelity=fidelity, repeat=repeat)
+                outcome = {"accuracy": progress.curve[-1], "loss": progress.loss, "curve": progress.curve}
+            except Exception as error:
+                outcome = dict(zip(("status", "reason"), self._failure(error), strict=True))
+            seconds = time.perf_counter() - started
         evaluation = Evaluation(
             key=candidate.key,
             fidelity=str(fidelity),
             repeat=repeat,
-            parameters=candidate.architecture.parameters,
-            macs=candidate.architecture.macs,
+            parameters=architecture.parameters,
+            macs=architecture.macs,
             peak_memory_mb=self._peak_memory_mb(),
             train_seconds=seconds,
             cost_seconds=seconds,
@@ -133,7 +149,7 @@ class TrainingEvaluator:
             versions=f"torch {torch.__version__}",
             **outcome,
         )
-        if self.keep is not None and module is not None and evaluation.ok:
+        if self.keep is not None and module is not None:
             self.keep(candidate, evaluation, module)
         return evaluation
 
@@ -145,21 +161,32 @@ class TrainingEvaluator:
         return self._splits[name]
 
     @contextmanager
-    def _prepared(self, seed: int) -> Iterator[None]:
-        """Set threads, kernels and torch's generator for one training, and restore all of them."""
-        threads = torch.get_num_threads()
+    def _prepared(self, seed: int, threads: int | None) -> Iterator[None]:
+        """Put this process into the state in which trainings happen, whatever it was; restore it on the way out."""
         cudnn = torch.backends.cudnn
-        before = cudnn.deterministic, cudnn.benchmark
-        devices = [self.device.index or 0] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            try:
-                torch.set_num_threads(self.recipe.threads or 1)
-                cudnn.deterministic, cudnn.benchmark = True, False
-                torch.manual_seed(seed)
-                yield
-            finally:
-                torch.set_num_threads(threads)
-                cudnn.deterministic, cudnn.benchmark = before
+        with _TURN, isolated_generators(seed), ExitStack() as stack:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+            stack.callback(setattr, cudnn, "deterministic", cudnn.deterministic)
+            stack.callback(setattr, cudnn, "benchmark", cudnn.benchmark)
+            torch.set_num_threads(threads or 1)
+            torch.set_default_dtype(torch.float32)
+            cudnn.deterministic, cudnn.benchmark = True, False
+            for state in (torch.inference_mode(False), torch.enable_grad(), torch.device("cpu")):
+                stack.enter_context(state)
+            yield
+
+    def _failure(self, error: Exception) -> tuple[Status, str]:
+        """Return status and reason of a failed training; the same failure has the same reason, without addresses."""
+        if isinstance(error, DivergedError):
+            return "diverged", str(error)
+        if isinstance(error, TimeLimitError):
+            return "timeout", str(error)
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            return "out_of_memory", f"the training does not fit into the memory of {self._device_name()}"
+        lines = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        return "invalid", re.sub("0x[0-9a-fA-F]+", "0x…", reason)[:_LONGEST_REASON]
 
     def _peak_memory_mb(self) -> float | None:
         if self.device.type != "cuda":
@@ -170,20 +197,3 @@ class TrainingEvaluator:
         if self.device.type != "cuda":
             return str(self.device)
         return f"{self.device} {torch.cuda.get_device_name(self.device)}"  # CUDA only
-
-
-def _status(error: Exception) -> Status:
-    if isinstance(error, DivergedError):
-        return "diverged"
-    if isinstance(error, TimeLimitError):
-        return "timeout"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error):
-        return "out_of_memory"
-    return "invalid"
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, DivergedError | TimeLimitError):
-        return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

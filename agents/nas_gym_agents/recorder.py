@@ -195,9 +195,10 @@ class DecisionRecorder(BaseCallback):
         seconds = time.perf_counter() - started
         self.seconds += seconds
         finished: list[Decision] = []
-        for seen, decision in zip(rollout, decisions, strict=True):
+        for place, seen in enumerate(rollout):
             episode = self._open.setdefault(seen.env_index, [])
-            episode.append(replace(decision, step=len(episode)))
+            decisions[place] = replace(decisions[place], step=len(episode))
+            episode.append(decisions[place])
             if seen.done:
                 finished += self._closed(seen, self._open.pop(seen.env_index))
         if self.reader is not None:

@@ -30,7 +30,7 @@ def isolated_generators(seed: int) -> Iterator[None]:
     import torch
 
     mps = torch.backends.mps.is_available()
-    cuda = torch.cuda.default_generators if torch.cuda.is_initialized() else ()
+    cuda = torch.cuda.default_generators if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_states = [(generator, generator.get_state()) for generator in (torch.default_generator, *cuda)]
     mps_state = torch.mps.get_rng_state() if mps else None

@@ -91,14 +91,12 @@ class ResultStore:
         Raises:
             StoreError: The database can't be written; nothing was.
         """
-        question = {
+        row = {
+            "question": _digest(namespace, evaluation.key, evaluation.fidelity, evaluation.repeat),
             "namespace": namespace,
             "key": evaluation.key,
             "fidelity": evaluation.fidelity,
             "repeat": evaluation.repeat,
-        }
-        row = question | {
-            "question": _digest(**question),
             "status": evaluation.status,
             "accuracy": evaluation.accuracy,
             "created": time.time(),

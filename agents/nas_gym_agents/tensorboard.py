@@ -138,7 +138,7 @@ class TensorBoardWriter(KVWriter):
 
     def _actions(self, decisions: Sequence[Decision]) -> dict[str, "Summary.Value"]:
         bins = np.arange(n_actions(self._space) + 1) - 0.5
-        steps = np.array([_step(d) for d in decisions])
+        steps = np.array([d.step for d in decisions])
         actions = np.array([d.action for d in decisions])
         tags = {f"actions/step{step}": actions[steps == step] for step in np.unique(steps)}
         return {tag: _histogram(tag, taken, bins) for tag, taken in tags.items()}
@@ -313,17 +313,12 @@ def _image(tag: str, data: bytes) -> "Summary.Value":
 
 def _policy(free: Sequence[Decision]) -> dict[str, float]:
     """Return the policy's numbers over the free decisions of a rollout."""
-    known = [(_step(d), d.entropy, -d.log_uniform) for d in free if d.entropy is not None]
+    known = [(d.step, d.entropy, -d.log_uniform) for d in free if d.entropy is not None]
     if not known:
         return {}
     steps, entropy, most = (np.array(column) for column in zip(*known, strict=True))
     means = {f"policy/entropy/step{step}": float(entropy[steps == step].mean()) for step in np.unique(steps)}
     return {**means, "policy/close_to_chance": float((entropy >= CLOSE_TO_CHANCE * most).mean())}
-
-
-def _step(decision: Decision) -> int:
-    """Return how many decisions came before: within a rollout, the numbers of steps are not known yet."""
-    return int(np.count_nonzero(decision.observation)) if decision.observation.size else decision.step
 
 
 def _end(decisions: Sequence[Decision]) -> int:

@@ -126,7 +126,7 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
     values = _EVALUATION_VALUES.get(device.type, _MORE_EVALUATION_VALUES)
     batch = max(16, values // math.prod(data.inputs.shape[1:]))
     with _precision(recipe, data.targets):
-        for inputs, targets in zip(data.inputs.split(batch), data.targets.split(batch), strict=True):
+        for inputs, targets in zip(torch.split(data.inputs, batch), torch.split(data.targets, batch), strict=True):
             outputs = module(_channels_second(inputs, recipe)).float()
             correct += (outputs.argmax(1) == targets).sum()
             total += functional.cross_entropy(outputs, targets, reduction="sum")

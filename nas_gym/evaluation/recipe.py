@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
+from numbers import Integral
 from typing import Any, Literal
 
 from nas_gym.errors import ConfigurationError
@@ -110,4 +111,4 @@ class Recipe:
 
 
 def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and value >= least
+    return isinstance(value, Integral) and int(value) >= least

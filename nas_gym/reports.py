@@ -44,8 +44,8 @@ def run_as_json(run: Run, top: int) -> dict[str, Any]:
 
 def print_run(run: Run, top: int, console: Console) -> None:
     """Print a run for people."""
+    best = run.best(top)  # reads the store before anything is printed
     _print_head(run, console)
-    best = run.best(top)
     if not best:
         console.print("No network has been evaluated yet.")
         return

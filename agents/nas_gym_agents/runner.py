@@ -156,7 +156,7 @@ class _Search:
         self._tally = Tally()
         self._seen: set[str] = set()
         settings, env = parts.settings, parts.env
-        self._store = parts.shared or ResultStore(run.path / RESULTS)
+        self._store = ResultStore(run.path / RESULTS) if parts.shared is None else parts.shared
         stack.callback(self._store.close)
         self._evaluator = StoredEvaluator(
             parts.evaluator, self._store, namespace=env.space.name, retry_failed=retry_failed
@@ -219,7 +219,9 @@ class _Search:
             tally.best = max(tally.best or 0.0, episode.accuracy)
         tally.unique = len(self._seen)
         # What the run's own store answers to a replay was trained by this search, so that only repeats count.
-        tally.from_store = self._evaluator.from_store if self._parts.shared else tally.evaluations - tally.unique
+        tally.from_store = (
+            self._evaluator.from_store if self._parts.shared is not None else tally.evaluations - tally.unique
+        )
         tally.share = min(1.0, max(budget.spent[name] / limit for name, limit in budget.limits.items()))
         tally.seconds = time.monotonic() - self._started
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any, Literal, Protocol, get_args
 
-from nas_gym.architecture import Candidate
+from nas_gym.architecture import Architecture, Candidate
 from nas_gym.errors import ConfigurationError
 
 Status = Literal["ok", "diverged", "invalid", "out_of_memory", "timeout", "crashed"]
@@ -37,8 +38,8 @@ class Fidelity:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs is not None and self.epochs < 1:
-            raise ConfigurationError(f"a fidelity needs at least 1 epoch, got {self.epochs}")
+        if self.epochs is not None and not (isinstance(self.epochs, Integral) and self.epochs >= 1):
+            raise ConfigurationError(f"a fidelity needs a whole number of epochs, at least 1, got {self.epochs!r}")
 
     def __str__(self) -> str:
         """Return ``"full"`` or the settings that differ from it; part of every store key."""
@@ -96,6 +97,8 @@ class Evaluation:
             raise ConfigurationError(
                 f"an evaluation has an accuracy if and only if it is ok, got {self.status} and {self.accuracy}"
             )
+        if self.accuracy is not None and not 0 <= self.accuracy <= 1:
+            raise ConfigurationError(f"an accuracy lies in [0, 1], got {self.accuracy}")
 
     @property
     def ok(self) -> bool:
@@ -128,7 +131,11 @@ class Evaluator(Protocol):
     def submit(
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
     ) -> list[Future[Evaluation]]:
-        """Return one future per candidate, in order; they resolve to evaluations and never to an exception."""
+        """Return one future per candidate, in order.
+
+        A failed training resolves to an evaluation with a status. Only a store that can't be written makes a
+        future raise (StoreError), and only a caller's mistake makes this method raise (ConfigurationError).
+        """
 
 
 def evaluate(
@@ -136,6 +143,13 @@ def evaluate(
 ) -> list[Evaluation]:
     """Return the evaluations of the candidates, in order, once all are there."""
     return [future.result() for future in evaluator.submit(candidates, fidelity=fidelity, repeat=repeat)]
+
+
+def trained_architecture(candidate: Candidate) -> Architecture:
+    """Return the architecture that stands for all with the candidate's key: whose sizes an evaluation tells."""
+    architecture = candidate.architecture
+    changed = len(architecture.canonical_operations) != len(architecture.operations)
+    return architecture.canonical() if changed else architecture  # without a change in number the sizes are the same
 
 
 def resolved(evaluation: Evaluation) -> Future[Evaluation]:

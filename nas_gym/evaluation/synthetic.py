@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from nas_gym.architecture import Candidate
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
 from nas_gym.randomness import derived_seed
 
 
@@ -29,10 +29,11 @@ class SyntheticEvaluator:
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
     ) -> list[Future[Evaluation]]:
         """Answer at once; one second of cost each."""
-        return [resolved(self._answer(candidate, fidelity or FULL, repeat)) for candidate in candidates]
+        return [resolved(self._answer(candidate, fidelity or FULL, int(repeat))) for candidate in candidates]
 
     def _answer(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
         accuracy = float(self._function(candidate))
+        architecture = trained_architecture(candidate)
         return Evaluation(
             key=candidate.key,
             fidelity=str(fidelity),
@@ -40,8 +41,8 @@ class SyntheticEvaluator:
             accuracy=accuracy,
             loss=1.0 - accuracy,
             curve=(accuracy,),
-            parameters=candidate.architecture.parameters,
-            macs=candidate.architecture.macs,
+            parameters=architecture.parameters,
+            macs=architecture.macs,
             cost_seconds=1.0,
         )
 

@@ -16,7 +16,7 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data.dataset import Dataset, SplitName
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, resolved
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, resolved, trained_architecture
 from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.randomness import derived_seed, isolated_generators
@@ -123,12 +123,12 @@ class TrainingEvaluator:
 
     def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
         self.recipe.check_names(candidate.hyperparameters)
-        architecture = candidate.architecture.canonical()  # of several that are written differently, always this one
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)  # CUDA only
+        architecture = trained_architecture(candidate)
         outcome: dict[str, Any] = {}
         module: nn.Module | None = None
         with _TURN:
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self.device)  # CUDA only
             started = time.perf_counter()
             try:
                 module, progress = self.train(candidate, fidelity=fidelity, repeat=repeat)
@@ -136,21 +136,23 @@ class TrainingEvaluator:
             except Exception as error:
                 outcome = dict(zip(("status", "reason"), self._failure(error), strict=True))
             seconds = time.perf_counter() - started
-        evaluation = Evaluation(
-            key=candidate.key,
-            fidelity=str(fidelity),
-            repeat=repeat,
-            parameters=architecture.parameters,
-            macs=architecture.macs,
-            peak_memory_mb=self._peak_memory_mb(),
-            train_seconds=seconds,
-            cost_seconds=seconds,
-            device=self._device_name(),
-            versions=f"torch {torch.__version__}",
-            **outcome,
-        )
-        if self.keep is not None and module is not None:
-            self.keep(candidate, evaluation, module)
+            evaluation = Evaluation(
+                key=candidate.key,
+                fidelity=str(fidelity),
+                repeat=repeat,
+                parameters=architecture.parameters,
+                macs=architecture.macs,
+                peak_memory_mb=self._peak_memory_mb(),
+                train_seconds=seconds,
+                cost_seconds=seconds,
+                device=self._device_name(),
+                versions=f"torch {torch.__version__}",
+                **outcome,
+            )
+            if module is None and self.device.type == "cuda":
+                torch.cuda.empty_cache()  # CUDA only; what a failed training leaves may be in the next one's way
+            if self.keep is not None and module is not None:
+                self.keep(candidate, evaluation, module)
         return evaluation
 
     def _split(self, name: SplitName) -> Tensors:
@@ -172,8 +174,10 @@ class TrainingEvaluator:
             torch.set_num_threads(threads or 1)
             torch.set_default_dtype(torch.float32)
             cudnn.deterministic, cudnn.benchmark = True, False
-            for state in (torch.inference_mode(False), torch.enable_grad(), torch.device("cpu")):
-                stack.enter_context(state)
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.enable_grad())
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
             yield
 
     def _failure(self, error: Exception) -> tuple[Status, str]:
@@ -183,7 +187,7 @@ class TrainingEvaluator:
         if isinstance(error, TimeLimitError):
             return "timeout", str(error)
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
-            return "out_of_memory", f"the training does not fit into the memory of {self._device_name()}"
+            return "out_of_memory", f"the training does not fit into the memory of the device ({self.device.type})"
         lines = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
         return "invalid", re.sub("0x[0-9a-fA-F]+", "0x…", reason)[:_LONGEST_REASON]

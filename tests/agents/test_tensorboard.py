@@ -207,13 +207,13 @@ def test_explanations_are_those_of_the_log(masked):
 
 def test_forced_and_unexplained_decisions_are_left_out(tmp_path):
     one = Decision(
-        episode=0, step=0, global_step=0, slot=1, observation=np.array([2, 0, 0], np.uint8), action=0,
+        episode=0, step=1, global_step=0, slot=1, observation=np.array([2, 0, 0], np.uint8), action=0,
         legal=np.array([True, True]), log_uniform=-np.log(2), logp=-0.4, phi0=-0.5, phi=np.array([0.1, 0.0, 0.0]),
         entropy=0.6, residual=1e-7, logp_error=1e-8, flags=0,
     )  # fmt: skip
     forced = replace(one, global_step=1, log_uniform=0.0, entropy=0.0, phi=np.zeros(3), flags=FORCED)
     unexplained = replace(one, global_step=2, entropy=0.8, phi=None, phi0=None, residual=None, flags=UNEXPLAINED)
-    custom = replace(one, global_step=3, phi=np.array([0.1, -0.3]), observation=np.array([1, 1], np.uint8))
+    custom = replace(one, step=2, global_step=3, phi=np.array([0.1, -0.3]), observation=np.array([1, 1], np.uint8))
     writer = TensorBoardWriter(tmp_path, space=ChainSpace((1, 8, 8), 10, max_layers=2), settings={})
     writer.rollout([one, forced, unexplained], 0.0)
     writer.rollout([custom], 0.0)

@@ -1,7 +1,7 @@
 """The canonical form of an architecture: equal networks have equal forms, whatever way they were written.
 
-Dead operations are pruned, what computes nothing is removed (`_Simplifier`, until nothing changes), and the rest is
-put into an order that does not depend on how the graph was numbered. Two networks are the same if these rules, each
+Dead operations are pruned, what computes nothing is removed (`_Graph`, until nothing changes), and the rest is put
+into an order that does not depend on how the graph was numbered. Two networks are the same if these rules, each
 of which keeps the function of inputs, weights and dropout masks in training mode, make them isomorphic:
 
 * identities, dropout of rate 0, pooling with kernel 1, flattening of a vector are removed;
@@ -13,8 +13,8 @@ of which keeps the function of inputs, weights and dropout masks in training mod
   else reads;
 * two operations without parameters that do the same to the same input are one.
 
-Identities that would need other weights (merging two linear layers, say) or another amount of computation (moving a
-1×1 convolution across a pooling) are outside this definition.
+Identities that would need other weights (merging two linear layers, say) or another amount of computation (moving an
+activation or a 1×1 convolution across a pooling) are outside this definition.
 """
 
 from collections.abc import Sequence

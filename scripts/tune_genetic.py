@@ -38,9 +38,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"population": 6},
     {"population": 14},
     {"population": 20},
-    {"population": 20, "population_min": 10},
-    {"population": 10, "population_min": 5},
-    {"population_max": 20},
+    {"population_min": 8},
+    {"population_min": 10},
+    {"population_max": 40},
     {"population_max": 80},
     {"elites": 0},
     {"elites": 1},
@@ -98,7 +98,7 @@ def run(agent: Any, seed: int, repeat: int, noise: float) -> NDArray[np.float64]
     def noisy(candidate: Candidate) -> float:
         (evaluation,) = evaluate(truth, [candidate])
         generator = np.random.default_rng(derived_seed("noise", seed, candidate.key))
-        return float(evaluation.accuracy or 0.0) + noise * generator.normal()
+        return 0.25 + (float(evaluation.accuracy or 0.0) + noise * generator.normal()) / 2  # within [0, 1]
 
     evaluator = SyntheticEvaluator(noisy, name="noisy") if noise else truth
     rewards = Rewards(truth)

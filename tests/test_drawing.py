@@ -31,7 +31,7 @@ class Odd:
 
     name = "odd"
     slots = (
-        Slot("a slot name longer than any box " * 3, ("$\\frac{x}{y}$ " + "m" * 60 + " W" * 40, "b")),
+        Slot("a slot name longer than any box " * 3, ("$\\frac$ " + "m" * 60 + " W" * 40, "b")),
         Slot("edge 1", ("none", "conv_3x3")),
         Slot("edge 2", ("0.5", "1e-05")),
         *(Slot(f"edge {i}", ("", "x")) for i in range(3, 16)),
@@ -65,6 +65,7 @@ def test_pictures_of_one_space_have_one_size(env_id: str) -> None:
     assert {picture.shape for picture in pictures} == {(500, 1000, 3)}
     assert {picture.dtype for picture in pictures} == {np.dtype(np.uint8)}
     assert all((one != other).any() for one, other in pairwise(pictures))
+    assert all(picture.flags.owndata and picture.flags.c_contiguous for picture in pictures)
     assert all((picture == 255).mean() > 0.5 for picture in pictures), "a light background"
 
 
@@ -105,6 +106,12 @@ def test_every_decision_is_in_the_figure() -> None:
     growing = [text.get_text() for text in decision_figure(DIGITS, SHORT[:3]).axes[0].texts]
     assert "input 1×8×8 · 3 decisions · next: layer 3" in growing
     assert growing.count("?") == 1
+
+
+def test_names_are_never_taken_for_formulas() -> None:
+    texts = [text.get_text() for text in decision_figure(Odd(), (0,)).axes[0].texts]
+    assert any(text.startswith("$\\frac$") for text in texts)
+    assert decision_picture(Odd(), (0,)).shape[1] == 1000
 
 
 def test_table_of_a_growing_network() -> None:

@@ -18,7 +18,7 @@ from nas_gym_agents.agent import Mask, Recorder, SearchResult, play
 UNDECIDED = -(2**31)  # a gene that no episode has needed yet
 FACTOR = 1.5
 COLLAPSED = 0.5
-_END = -1
+ATTEMPTS = 20  # genes redrawn, one after the other, before a repeat is played after all
 
 
 class _Fitness(base.Fitness):  # type: ignore[misc]
@@ -59,8 +59,8 @@ class Genetic:
 
     Attributes:
         population: Candidates in the first generation; in every one unless `adaptive`.
-        population_min: The smallest size; None: `population`.
-        population_max: The largest size; None: four times `population`.
+        population_min: The smallest size; None: half of `population`, though more than `elites`.
+        population_max: The largest size; None: twice `population`.
         adaptive: Whether the size adapts.
         tournament: Individuals drawn, with replacement, for each tournament; the best of them becomes a parent.
         crossover: Probability that a pair of parents is crossed.
@@ -109,8 +109,10 @@ class Genetic:
         """The smallest and the largest size of a generation."""
         if not self.adaptive:
             return self.population, self.population
-        smallest = self.population if self.population_min is None else self.population_min
-        return smallest, 4 * self.population if self.population_max is None else self.population_max
+        smallest, largest = self.population_min, self.population_max
+        if smallest is None:
+            smallest = min(self.population, max(self.population // 2, self.elites + 1, 2))
+        return smallest, 2 * self.population if largest is None else largest
 
     def search(self, env: gym.Env[Any, Any], *, seed: int, recorder: Recorder | None = None) -> SearchResult:
         """Search until the budget is spent or the generations are over; see `SearchAgent`."""
@@ -199,48 +201,57 @@ class _Trials:
         self.result = SearchResult()
         self._env = env
         self._recorder = recorder
-        self._slots: dict[tuple[int, ...], int] = {}  # from prefixes that were played to the slot after them
+        # From the prefixes that were played to the slot after them and its legal actions; None: the end.
+        self._known: dict[tuple[int, ...], tuple[int, list[int]] | None] = {}
 
     def play(self, individual: _Individual) -> bool:
         """Play an individual and give it its reward; return False, and nothing else, if the budget is spent."""
-        repeated = self._path(individual)
-        if repeated:
-            individual.forget(random.choice(repeated))
+        self._renew(individual)
+        prefix: tuple[int, ...] = ()
 
         def choose(slot: int, legal: Mask) -> int:
+            nonlocal prefix
+            options = [int(action) for action in np.flatnonzero(legal)]
+            self._known[prefix] = slot, options
             individual.extend([UNDECIDED] * (slot + 1 - len(individual)))
-            gene = individual[slot]
-            if not (0 <= gene < len(legal) and legal[gene]) or self._path(individual) is not None:
-                self._redraw(individual, slot, legal)
+            if individual[slot] not in options:
+                self._redraw(individual, slot, options)
+            prefix = (*prefix, individual[slot])
             return individual[slot]
 
         played = play(self._env, choose, self._recorder)
         if played.spent:
             return False
-        for position, slot in enumerate(played.slots):
-            self._slots[played.actions[:position]] = slot
-        self._slots[played.actions] = _END
+        self._known[prefix] = None
         individual.fitness.values = (played.reward,)
         individual.decided = frozenset(zip(played.slots, played.actions, strict=True))
         self.result = self.result.better(played)
         return True
 
-    def _path(self, genes: list[int]) -> list[int] | None:
-        """Return the slots that these genes would decide if their episode was played before, else None."""
+    def _renew(self, individual: _Individual) -> None:
+        """Redraw one gene, or more while that leads to another repeat, if the individual's episode was played."""
+        for _ in range(ATTEMPTS):
+            path = self._path(individual)
+            if path is None:
+                return
+            self._redraw(individual, *random.choice(path))
+
+    def _path(self, genes: list[int]) -> list[tuple[int, list[int]]] | None:
+        """Return the slots and legal actions on the way of these genes if it was played to its end, else None."""
         prefix: tuple[int, ...] = ()
-        path: list[int] = []
-        while (slot := self._slots.get(prefix)) is not None:
-            if slot == _END:
+        path: list[tuple[int, list[int]]] = []
+        while prefix in self._known:
+            place = self._known[prefix]
+            if place is None:
                 return path
-            path.append(slot)
-            prefix = (*prefix, genes[slot] if slot < len(genes) else UNDECIDED)
+            path.append(place)
+            prefix = (*prefix, genes[place[0]] if place[0] < len(genes) else UNDECIDED)
         return None
 
-    def _redraw(self, individual: _Individual, slot: int, legal: Mask) -> None:
-        """Decide a gene: any other legal action with the same probability, of those that repeat no episode if any."""
+    def _redraw(self, individual: _Individual, slot: int, options: list[int]) -> None:
+        """Decide a gene: another legal action, each as probable, of those that repeat no episode if there are any."""
         gene = individual[slot]
-        options = [int(action) for action in np.flatnonzero(legal)]
-        others = [action for action in options if action not in (gene, ~gene)] or options
+        others = [action for action in options if action not in (gene, ~gene)] or options[:]
         random.shuffle(others)
         for action in others:
             individual[slot] = action

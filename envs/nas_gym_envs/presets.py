@@ -35,7 +35,7 @@ class Preset:
 
 
 _SMALL_LIMITS = Limits(parameters=100_000, macs=400_000, resolution=2)
-_LARGE_LIMITS = Limits(parameters=500_000, macs=10_000_000, resolution=2)
+_LARGE_LIMITS = Limits(parameters=500_000, macs=5_000_000, resolution=2)
 _DIGITS = {"epochs": 8, "batch_size": 64, "learning_rate": 0.2}
 _GREY = {"epochs": 4, "batch_size": 64}
 _PHOTOS = {"epochs": 6, "batch_size": 64, "flip": True, "crop": 2}

@@ -145,4 +145,7 @@ def _channels_second(inputs: Tensor, recipe: Recipe) -> Tensor:
     if inputs.dim() != 4:
         return inputs
     images = inputs.permute(0, 3, 1, 2)
-    return images if recipe.channels_last else images.contiguous()
+    if recipe.channels_last:
+        return images
+    # `contiguous()` would return a single channel as it is, with strides that mean channels_last to convolutions.
+    return images.clone(memory_format=torch.contiguous_format)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
-from nas_gym.architecture import Architecture, Operation
+from nas_gym.architecture import Architecture, Operation, Shape
 from nas_gym.errors import ConfigurationError, InvalidArchitectureError, OutOfSpaceError
 from nas_gym.operations import ACTIVATIONS
 from nas_gym.spaces import (
@@ -30,7 +30,19 @@ from nas_gym.spaces import (
     describe,
     n_actions,
 )
+from nas_gym.spaces.catalogue import Step
 from nas_gym.testing import check_space, random_walk
+
+
+@dataclass(frozen=True)
+class PooledVector:
+    """A layer of a user's own, whose smallest map is not its last shape."""
+
+    name: str = "pooled vector"
+
+    def steps(self, shape: Shape, activation: str) -> list[Step]:
+        return [("max_pool", (("kernel", 2),), (0,)), ("flatten", (), (1,)), (activation, (), (2,))]
+
 
 LAYERS: tuple[Layer, ...] = (
     Convolution(4),
@@ -47,6 +59,7 @@ LAYERS: tuple[Layer, ...] = (
     FullyConnected(5),
     FullyConnected(40),
     GlobalPool(),
+    PooledVector(),
 )
 
 
@@ -412,7 +425,7 @@ class Named:
 
     name: str
 
-    def steps(self, shape: tuple[int, ...], activation: str) -> list:
+    def steps(self, shape: Shape, activation: str) -> list[Step]:
         return [("batch_norm", (), (0,))]
 
 

@@ -50,7 +50,7 @@ class Genetic:
     A generation is the elites of the one before and children of its tournaments. Children are varied as by DEAP's
     ``varAnd``: neighbours are crossed (uniformly over the slots) with probability `crossover`, then each child is
     mutated with probability `mutation`. A child that would repeat an episode of this search has one more gene redrawn,
-    so every evaluation is spent on something new while there is something new.
+    so hardly any evaluation is spent twice.
 
     The size starts at `population`. After every generation in which the best reward rose it is divided by 1.5, after
     every other multiplied by the fourth root of 1.5: the one-fifth success rule (Doerr and Doerr 2018,

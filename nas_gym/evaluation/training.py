@@ -28,7 +28,10 @@ Keep = Callable[[Candidate, Evaluation, nn.Module], None]
 _TURN = threading.RLock()
 _LONGEST_REASON = 300
 _OUT_OF_MEMORY = re.compile(
-    "out of memory|not enough memory|can.t allocate memory|bad_alloc|alloc_failed", re.IGNORECASE
+    "out of memory|not enough memory|can.t allocate memory|bad_alloc|alloc_failed"
+    # What oneDNN says when it gets no memory for its compiled kernels.
+    "|could not (create|execute) a (primitive|memory object)(?! descriptor)",
+    re.IGNORECASE,
 )
 
 

@@ -21,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
@@ -143,14 +143,14 @@ def show(
         if as_json:
             print(json.dumps(reports.run_as_json(loaded, top)))
         else:
-            reports.print_run(loaded, top, Console(highlight=False))
+            reports.print_run(loaded, top, Console(highlight=False, emoji=False))
 
 
 @app.command()
 def sample(
     run: RunArgument,
     n: Annotated[int, typer.Option("-n", "--number", help="How many architectures.", min=1)] = 5,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draws.", min=0)] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Draw architectures from the saved policy of a run, without training them."""
@@ -162,25 +162,27 @@ def sample(
         if as_json:
             print(json.dumps({"run_dir": str(run), "seed": seed, "architectures": drawn}))
         else:
-            reports.print_samples(drawn, Console(highlight=False))
+            reports.print_samples(drawn, Console(highlight=False, emoji=False))
 
 
 @app.command()
 def envs(as_json: JsonOption = False) -> None:
     """List the environment ids."""
-    from nas_gym import reports
-    from nas_gym_envs.presets import described
+    with reporting():
+        from nas_gym import reports
+        from nas_gym_envs.presets import described
 
-    reports.print_rows(described(), Console(highlight=False), as_json, "environments")
+        reports.print_rows(described(), Console(highlight=False, emoji=False), as_json, "environments")
 
 
 @app.command()
 def agents(as_json: JsonOption = False) -> None:
     """List the agents and their settings."""
-    from nas_gym import reports
-    from nas_gym_agents.registry import described
+    with reporting():
+        from nas_gym import reports
+        from nas_gym_agents.registry import described
 
-    reports.print_rows(described(), Console(highlight=False), as_json, "agents")
+        reports.print_rows(described(), Console(highlight=False, emoji=False), as_json, "agents")
 
 
 @app.command()
@@ -189,9 +191,10 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Show versions, devices and the data found on this machine."""
-    from nas_gym import reports
+    with reporting():
+        from nas_gym import reports
 
-    reports.print_doctor(Console(highlight=False), data_root, as_json)
+        reports.print_doctor(Console(highlight=False, emoji=False), data_root, as_json)
 
 
 def parse_pairs(pairs: list[str], option: str) -> dict[str, Any]:
@@ -228,4 +231,4 @@ def _report(run_dir: Path, summary: dict[str, Any], as_json: bool) -> None:
     import nas_gym
     from nas_gym import reports
 
-    reports.print_end(nas_gym.load(run_dir), summary, Console(highlight=False))
+    reports.print_end(nas_gym.load(run_dir), summary, Console(highlight=False, emoji=False))

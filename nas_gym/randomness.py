@@ -30,7 +30,8 @@ def isolated_generators(seed: int) -> Iterator[None]:
     import torch
 
     mps = torch.backends.mps.is_available()
-    cuda = torch.cuda.default_generators if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    cuda = torch.cuda.default_generators if started else ()  # CUDA only
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_states = [(generator, generator.get_state()) for generator in (torch.default_generator, *cuda)]
     mps_state = torch.mps.get_rng_state() if mps else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nas_gym.run import Ranked, Run
@@ -95,7 +96,7 @@ def _print_best(best: list[Ranked], console: Console) -> None:
             f"{evaluation.parameters:,}",
             f"{evaluation.macs:,}",
             str(ranked.episode),
-            " → ".join(choice for _, choice in ranked.choices),
+            escape(" → ".join(choice for _, choice in ranked.choices)),
         )
     console.print(table)
 
@@ -145,7 +146,7 @@ def print_samples(drawn: list[dict[str, Any]], console: Console) -> None:
             f"{one['parameters']:,}",
             f"{one['macs']:,}",
             "not evaluated" if known is None else f"{known:.4f}",
-            " → ".join(choice for _, choice in one["choices"]),
+            escape(" → ".join(choice for _, choice in one["choices"])),
         )
     console.print(table)
 
@@ -172,7 +173,9 @@ def print_doctor(console: Console, data_root: Path | None, as_json: bool) -> Non
     for name, value in facts.items():
         if name == "data":
             for dataset, place in value.items():
-                table.add_row(f"data: {dataset}", place or "not found; use --data-root or --download")
+                table.add_row(
+                    f"data: {dataset}", escape(place) if place else "not found; use --data-root or --download"
+                )
         else:
             table.add_row(name, ", ".join(value) or "none" if isinstance(value, list) else str(value))
     console.print(table)
@@ -190,4 +193,4 @@ def print_rows(rows: list[dict[str, Any]], console: Console, as_json: bool, name
 
 
 def _cell(value: Any) -> str:
-    return "\n".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else str(value)
+    return escape("\n".join(f"{n}={v}" for n, v in value.items()) if isinstance(value, dict) else str(value))

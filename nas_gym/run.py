@@ -127,7 +127,12 @@ class Run:
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
 
     def _answers(self, keys: set[str]) -> dict[str, tuple[Candidate, Evaluation]]:
-        store = ResultStore(self.settings.get("store") or self.path / RESULTS)
+        place = self.settings.get("store") or self.path / RESULTS
+        if place == self.path / RESULTS and not self.path.joinpath(RESULTS).is_file():
+            if keys:
+                raise RunError(f"the results of {str(self.path)!r} are gone: there is no {RESULTS}; start a new run")
+            return {}
+        store = ResultStore(place)
         try:
             return {
                 evaluation.key: (candidate, evaluation)

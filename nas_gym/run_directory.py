@@ -25,11 +25,13 @@ WEIGHTS = "weights"
 POLICY = "policy.zip"
 FIGURES = "figures"
 # What a resume rebuilds: everything in them follows from the settings and the stored results.
-DERIVED = (HISTORY, DECISIONS, TENSORBOARD)
+DERIVED = (HISTORY, DECISIONS, TENSORBOARD, POLICY)
 REBUILD = ".rebuild"
+COMPLETE = "COMPLETE"
 LOCK = ".lock"
 SCHEMA = 1
 
+_LEFT_BY_A_KILL = (LOCK, f"{RUN_FILE}.tmp")  # before there was a run
 _PACKAGES = ("nas-gym", "torch", "gymnasium", "stable-baselines3", "sb3-contrib", "deap", "numpy")
 
 
@@ -49,6 +51,8 @@ def read_run_file(path: Path) -> dict[str, Any]:
             raise RunError(
                 f"the settings in {str(path / RUN_FILE)!r} were changed by hand; undo that or start a new run"
             )
+        for name in ("namespace", "slots", "state", "result"):
+            content[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(path / RUN_FILE)!r} is damaged ({error!r}); restore it or start a new run") from None
     return dict(content)
@@ -94,6 +98,10 @@ class RunDirectory:
             lock = _locked(path)
         except OSError as error:
             raise RunError(f"the run directory {str(path)!r} can't be made: {error.strerror}; name another") from None
+        if (path / RUN_FILE).exists():  # another process was faster, and is done
+            lock.release()
+            cls.check(path, settings)
+            return cls.open(path)
         content = {
             "schema": SCHEMA,
             "settings": dict(settings),
@@ -116,18 +124,23 @@ class RunDirectory:
         Raises:
             RunError: The place is taken by something else, by a run with other settings, or can't be written.
         """
-        if (path / RUN_FILE).exists():
-            known = read_run_file(path)["settings"]
-            if known != settings:
-                names = sorted(n for n in {*known, *settings} if known.get(n) != settings.get(n))
-                shown = ", ".join(f"{n} {known.get(n)!r} there, {settings.get(n)!r} asked" for n in names)
-                raise RunError(f"{str(path)!r} holds a run with other settings ({shown}); name another --run-dir")
-            return
-        if path.exists() and (not path.is_dir() or any(child.name != LOCK for child in path.iterdir())):
-            raise RunError(f"{str(path)!r} exists and is neither an empty folder nor a run; name another --run-dir")
-        nearest = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), path)
-        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-            raise RunError(f"the run directory {str(path)!r} can't be made: {str(nearest)!r} can't be written to")
+        try:
+            if (path / RUN_FILE).exists():
+                known = read_run_file(path)["settings"]
+                if known != settings:
+                    names = sorted(n for n in {*known, *settings} if known.get(n) != settings.get(n))
+                    shown = ", ".join(f"{n} {known.get(n)!r} there, {settings.get(n)!r} asked" for n in names)
+                    raise RunError(f"{str(path)!r} holds a run with other settings ({shown}); name another --run-dir")
+                return
+            if path.exists() and (
+                not path.is_dir() or any(child.name not in _LEFT_BY_A_KILL for child in path.iterdir())
+            ):
+                raise RunError(f"{str(path)!r} exists and is neither an empty folder nor a run; name another --run-dir")
+            nearest = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), path)
+            if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+                raise RunError(f"the run directory {str(path)!r} can't be made: {str(nearest)!r} can't be written to")
+        except OSError as error:
+            raise RunError(f"the run directory {str(path)!r} can't be used: {error.strerror}; name another") from None
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -156,14 +169,20 @@ class RunDirectory:
         place.mkdir()
         return place
 
+    def finish_swap(self) -> None:
+        """Finish a `swap_in` that a kill cut short; call it before reading the derived files."""
+        if (self.path / REBUILD / COMPLETE).exists():
+            self.swap_in()
+
     def swap_in(self) -> None:
         """Put the rebuilt derived files in place of the old ones; no file of either may be open."""
         place = self.path / REBUILD
+        (place / COMPLETE).touch()
         for name in DERIVED:
             old, new = self.path / name, place / name
-            if old.exists():
-                old.rename(place / f"old-{name}")
             if new.exists():
+                if old.exists():
+                    old.rename(place / f"old-{name}")
                 new.rename(old)
         shutil.rmtree(place, ignore_errors=True)
 

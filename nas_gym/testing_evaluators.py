@@ -120,8 +120,8 @@ def _rewritten(candidate: Candidate) -> Candidate:
 def _generators() -> tuple[object, ...]:
     import torch
 
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return random.getstate(), (name, keys.tobytes(), *rest), torch.get_rng_state().tolist()  # type: ignore[union-attr]
+    numpy_state = [np.asarray(part).tolist() for part in np.random.get_state()]  # noqa: NPY002
+    return random.getstate(), numpy_state, torch.get_rng_state().tolist()
 
 
 Row = tuple[str, Candidate, Evaluation]

@@ -1,5 +1,6 @@
 """Weights of the best networks of a run, as files."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,10 @@ class BestWeights:
         unfinished = self.folder / f"{name}.tmp"
         state = {n: tensor.detach().cpu().contiguous() for n, tensor in module.state_dict().items()}
         content = {"candidate": candidate.to_json(), "evaluation": evaluation.to_json(), "state": state}
-        torch.save(content, unfinished)
+        with unfinished.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.replace(self.folder / name)
 
 

@@ -238,3 +238,67 @@ def test_a_torn_history_and_a_lost_decision_log_are_rebuilt(tmp_path: Path) -> N
     runner.resume(tmp_path / "run")
     runner.search(settings, tmp_path / "other")
     assert_same_run(tmp_path / "run", tmp_path / "other")
+
+
+def test_a_relative_store_and_tuples_in_the_settings_mean_the_same_run_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grids = {"evaluator": "hash", "hyperparameters": ("learning_rate", "batch_size")}
+    settings = SearchSettings(agent="random", evaluations=4, env_args=grids, store="shared.sqlite")
+    summary = runner.search(settings, tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert runner.search(settings_again(settings), tmp_path / "run") == summary
+    assert len(nas_gym.load(tmp_path / "run").best(4)) == 4
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def settings_again(settings: SearchSettings) -> SearchSettings:
+    return SearchSettings.from_json(settings.to_json())
+
+
+def test_a_swap_that_a_kill_cut_short_is_finished(tmp_path: Path) -> None:
+    settings = SearchSettings(evaluations=12, agent="random", env_args={"evaluator": "hash"})
+
+    def watch(tally: Any) -> None:
+        if tally.episodes == 8:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        runner.search(settings, path, watch=watch)
+    place = path / ".rebuild"  # as `swap_in` leaves it between its two renames of the history
+    place.mkdir()
+    (place / "COMPLETE").touch()
+    (path / "history.jsonl").rename(place / "history.jsonl")
+    assert len(nas_gym.load(path).history) == 0
+    seen = []
+
+    def count(tally: Any) -> None:
+        seen.append(len(nas_gym.load(path).history))
+
+    runner.resume(path, watch=count)
+    assert min(seen) >= 8, "what the killed search had shown stays in view while it is rebuilt"
+    runner.search(settings, tmp_path / "other")
+    assert_same_run(path, tmp_path / "other")
+
+
+def test_a_policy_is_never_replaced_by_an_untrained_one(tmp_path: Path) -> None:
+    settings = SearchSettings(evaluations=30, env_args={"evaluator": "hash"}, agent_args={"n_steps": 32})
+
+    def stop_at(episodes: int) -> Any:
+        def watch(tally: Any) -> None:
+            if tally.episodes == episodes:
+                raise KeyboardInterrupt
+
+        return watch
+
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        runner.search(settings, path, watch=stop_at(20))
+    trained = (path / "policy.zip").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        runner.resume(path, watch=stop_at(3))
+    assert (path / "policy.zip").read_bytes() == trained
+    assert not (path / ".rebuild").exists()

@@ -54,7 +54,7 @@ def test_close_to_chance_is_said_first() -> None:
     near = decision(probabilities=np.array([0.35, 0.33, 0.32]), logp=np.log(0.35), entropy=1.0976)
     opening, paragraph, _ = account(frame(near), HEADER)
     assert opening.startswith("All free decisions were close to chance")
-    assert paragraph.startswith("layer 1 = conv: close to chance.")
+    assert paragraph.startswith("layer 1 = conv: close to chance, probability 35 %")
     mixed = account(frame(decision(step=0, slot=0), near), HEADER)
     assert mixed[0].startswith("1 of 2 free decisions were close to chance")
 

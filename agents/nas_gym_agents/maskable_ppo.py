@@ -10,7 +10,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from nas_gym_agents.agent import Recorder, SearchResult
 from nas_gym_agents.ppo import PPOSettings
-from nas_gym_agents.sb3_search import search_with
+from nas_gym_agents.sb3_search import PolicyFile, search_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class MaskablePPOSearch(PPOSettings):
         *,
         seed: int,
         recorder: Recorder | None = None,
-        policy_file: Path | None = None,
+        policy_file: PolicyFile | None = None,
     ) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent` and `search_with`."""
         return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)

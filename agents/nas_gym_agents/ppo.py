@@ -1,5 +1,6 @@
 """PPO without masks: illegal actions end the episode with the environment's penalty, and it learns to avoid them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from nas_gym.errors import ConfigurationError
 from nas_gym_agents.agent import Recorder, SearchResult
-from nas_gym_agents.sb3_search import search_with
+from nas_gym_agents.sb3_search import PolicyFile, search_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class PPOSettings:
 
     Attributes:
         n_steps: Environment steps per rollout, at least 2.
-        batch_size: Steps per gradient step.
+        batch_size: Steps per gradient step, at least 2.
         n_epochs: Passes over a rollout.
         learning_rate: Of Adam.
         entropy: Weight of the entropy bonus.
@@ -40,9 +41,10 @@ class PPOSettings:
     hidden: int = 64
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "n_epochs", "learning_rate", "clip", "hidden")
+        positive = ("n_epochs", "learning_rate", "clip", "hidden")
         wrong = [n for n in positive if not getattr(self, n) > 0]
-        wrong += ["n_steps"] if self.n_steps < 2 else []
+        wrong += [n for n in ("learning_rate", "entropy", "clip") if not math.isfinite(getattr(self, n))]
+        wrong += [n for n in ("n_steps", "batch_size") if getattr(self, n) < 2]
         wrong += ["entropy"] if self.entropy < 0 else []
         wrong += ["gae_lambda"] if not 0 <= self.gae_lambda <= 1 else []
         if wrong:
@@ -78,7 +80,7 @@ class PPOSearch(PPOSettings):
         *,
         seed: int,
         recorder: Recorder | None = None,
-        policy_file: Path | None = None,
+        policy_file: PolicyFile | None = None,
     ) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent` and `search_with`."""
         return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)

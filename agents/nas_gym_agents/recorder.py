@@ -52,7 +52,8 @@ class DecisionRecorder(BaseCallback):
     Attributions are computed at the end of every rollout, before the update, with the weights that acted; the
     last, unfinished rollout counts too. For agents without a policy `record_episode` notes the same without policy
     fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, and one with
-    more than 14 slots, is recorded without attributions, and `Header.note` says so.
+    more than 14 slots, is recorded without attributions, and `Header.note` says so. An episode that a call of
+    ``learn`` leaves unfinished is closed as such, whatever the next call does.
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.
@@ -127,7 +128,8 @@ class DecisionRecorder(BaseCallback):
         if normaliser is not None and normaliser.norm_obs:
             self._face_now.refuse("VecNormalize changes the observations; pass norm_obs=False")
         for i in range(env.num_envs):
-            self._slots.setdefault(i, self._first_slot(i))
+            if i not in self._slots or not self.model.num_timesteps:  # the environments were reset
+                self._slots[i] = self._first_slot(i)
 
     def _first_slot(self, env_index: int) -> int:
         """Return the slot that the next episode's first action fills."""
@@ -145,6 +147,8 @@ class DecisionRecorder(BaseCallback):
             observations = observations.detach().cpu().numpy()
         values = seen["values"].detach().cpu().numpy().reshape(-1)
         logps = seen["log_probs"].detach().cpu().numpy().reshape(-1)
+        normaliser = self.model.get_vec_normalize_env()
+        rewards = seen["rewards"] if normaliser is None else normaliser.get_original_reward()
         for i, info in enumerate(seen["infos"]):
             if info.get("budget_spent"):
                 continue  # nothing was decided
@@ -159,7 +163,7 @@ class DecisionRecorder(BaseCallback):
                     action=int(np.asarray(seen["actions"][i]).reshape(-1)[0]),
                     value=float(values[i]),
                     logp=float(logps[i]),
-                    reward=float(seen["rewards"][i]),
+                    reward=float(rewards[i]),
                     done=bool(seen["dones"][i]),
                     info=info,
                 )
@@ -212,6 +216,8 @@ class DecisionRecorder(BaseCallback):
 
     def _explained(self, rollout: list[_Seen]) -> list[Decision]:
         face, policy = self._face_now, self.model.policy
+        if rollout[0].mask is None:
+            face.unmasked()
         masks = None if rollout[0].mask is None else np.stack([s.mask for s in rollout if s.mask is not None])
         observations = np.stack([s.observation for s in rollout])
         actions = np.array([s.action for s in rollout])
@@ -223,7 +229,7 @@ class DecisionRecorder(BaseCallback):
                 face.refuse(f"observations have shape {observations.shape[1:]}, the encoder's {face.baseline.shape}")
             if face.baseline is not None and not face.note:
                 found = attribute(policy, observations, actions, masks, baseline=face.baseline, groups=face.groups)
-            if observations.shape[1:]:
+            if observations.ndim > 1 and observations.shape[1]:
                 logps = log_probabilities(policy, observations, masks)
         except ConfigurationError as error:
             face.refuse(str(error))
@@ -288,7 +294,7 @@ class _Face:
         self.n_actions = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else 0
         self.slots = tuple(slot.name for slot in space.slots) if space is not None else ()
         self.choices = tuple(slot.choices for slot in space.slots) if space is not None else ()
-        self.note = ""
+        self.note, self.masked = "", True
         self.on_refusal: Callable[[], None] = lambda: None
         if not explain:
             self.note = "attributions were switched off"
@@ -306,7 +312,14 @@ class _Face:
             self.on_refusal()
 
     def header(self) -> Header:
-        return Header(self.slots, self.choices, tuple(name for name, _ in self.groups), self.n_actions, self.note)
+        groups = tuple(name for name, _ in self.groups)
+        return Header(self.slots, self.choices, groups, self.n_actions, self.note, self.masked)
+
+    def unmasked(self) -> None:
+        """Note that the policy gets no masks, once."""
+        if self.masked:
+            self.masked = False
+            self.on_refusal()
 
     def packed(self, observation: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the choice per slot: 0 undecided, else 1 + the choice; empty without groups."""
@@ -347,6 +360,8 @@ def _log_uniform(legal: NDArray[np.bool_]) -> float:
 
 
 def _flags(legal: NDArray[np.bool_], action: int) -> int:
+    if not len(legal):  # not a Discrete action space
+        return 0
     forced = FORCED if int(legal.sum()) == 1 else 0
     return forced | (0 if 0 <= action < len(legal) and legal[action] else ILLEGAL)
 

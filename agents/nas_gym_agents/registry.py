@@ -54,7 +54,7 @@ def make_agent(name: str, arguments: Mapping[str, Any] | None = None) -> SearchA
         if argument not in defaults:
             raise ConfigurationError(f"agent {name!r} has no setting {argument!r}; known are {', '.join(defaults)}")
         default = defaults[argument]
-        wanted = (int, float) if isinstance(default, float) else (type(default), int, type(None))
+        wanted = {float: (int, float), type(None): (int, type(None))}.get(type(default), (type(default),))
         if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
             raise ConfigurationError(f"{name}'s {argument} is a number like {default!r}, got {value!r}")
     agent: SearchAgent = kind(**(arguments or {}))

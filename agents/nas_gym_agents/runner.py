@@ -1,5 +1,6 @@
 """A search in a run directory: wiring, resuming, finishing."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from nas_gym.run_directory import (
     FIGURES,
     HISTORY,
     POLICY,
+    REBUILD,
     RESULTS,
     TENSORBOARD,
     WEIGHTS,
@@ -46,8 +48,8 @@ class Tally:
         episodes: Finished episodes.
         evaluations: Evaluated episodes, repeats included.
         unique: Distinct candidates.
-        from_store: Evaluations that this search, replayed or not, had no need to train: repeats, and what other
-            searches left in a shared store.
+        from_store: Evaluations that this search, replayed or not, had no need to train: repeats. With a store that
+            searches share: all that this process did not train, a replay included.
         failures: Failed episodes by status.
         best: Highest validation accuracy so far; None before the first.
         share: Share of the budget that is spent, in [0, 1].
@@ -135,6 +137,8 @@ class _Parts:
 def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.callback(run.close)
+        if parts.shared is not None:
+            stack.callback(parts.shared.close)
         if run.content["namespace"] != parts.namespace:
             raise RunError(
                 f"{str(run.path)!r} was made with other data or another training recipe "
@@ -165,9 +169,10 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, settings.keep_weights)
         if hasattr(parts.evaluator, "keep"):
             parts.evaluator.keep = self._weights
+        run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
-        place = run.place_for_rebuilding() if self._replayed else run.path
+        self._place = place = run.place_for_rebuilding() if self._replayed else run.path
         self._history = HistoryFile(place / HISTORY)
         self._log = DecisionLog(place / DECISIONS)
         self._board = TensorBoardWriter(place / TENSORBOARD, space=env.space, settings=_flat(settings))
@@ -177,7 +182,7 @@ class _Search:
     def run(self) -> dict[str, Any]:
         settings, agent = self._parts.settings, self._parts.agent
         recorder = DecisionRecorder(log=self._log, explain=settings.explain, reader=self._board)
-        policy = {"policy_file": self._run.path / POLICY} if hasattr(agent, "load") else {}
+        policy = {"policy_file": lambda: self._place / POLICY} if hasattr(agent, "load") else {}
         env = _Watched(self._parts.env, self._episode)
         try:
             found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
@@ -233,6 +238,7 @@ class _Search:
         self._history.close()
         self._board.close()
         self._run.swap_in()
+        self._place = self._run.path
         self._history = HistoryFile(self._run.path / HISTORY)
         self._log.folder = self._run.path / DECISIONS
         self._board.reopen(self._run.path / TENSORBOARD)
@@ -240,6 +246,8 @@ class _Search:
     def _close(self) -> None:
         self._history.close()
         self._board.close()
+        if self._replayed:  # stopped before the replay caught up: the old files stay
+            shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
     def _finish(self, updates: int) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
@@ -289,7 +297,10 @@ class _Search:
             account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
     def _test_accuracy(self, candidate: Candidate) -> float | None:
-        """Return the accuracy on the test split, touched here and nowhere else; None without a training evaluator."""
+        """Return the accuracy on the test split, touched here and nowhere else.
+
+        None without a training evaluator, or where a network of a shared store can't be trained here.
+        """
         from nas_gym.evaluation.training import TrainingEvaluator
 
         trainer = self._parts.evaluator
@@ -297,7 +308,10 @@ class _Search:
             return None
         file = self._weights.find(candidate.key)
         if file is None:  # trained by another search that shares the store: train it again, to the same weights
-            module, _ = trainer.train(candidate)
+            try:
+                module, _ = trainer.train(candidate)
+            except Exception:  # what another machine could train, this one may not: too little memory, too slow
+                return None
             evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
             if evaluation is not None:
                 self._weights(candidate, evaluation, module)
@@ -324,6 +338,10 @@ class _Watched(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = super().reset(**options)
         self._actions, self._slots, self._slot, self._reward = [], [], info["slot"], 0.0
+        env = self.unwrapped
+        if isinstance(env, ArchitectureEnv):  # an episode may start after some decisions
+            self._actions = list(env.prefix)
+            self._slots = [env.space.next_slot(env.prefix[:i]) or 0 for i in range(len(env.prefix))]
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

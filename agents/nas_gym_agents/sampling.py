@@ -44,7 +44,11 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
     drawn: list[dict[str, Any]] = []
     generator = np.random.default_rng(seed)
     with isolated_generators(seed):
-        policy = load(run.path / POLICY).policy
+        try:
+            policy = load(run.path / POLICY).policy
+        except Exception as error:  # whatever reading a damaged archive raises
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise RunError(f"{str(run.path / POLICY)!r} is damaged ({reason}); nas-gym resume writes it anew") from None
         masked = settings.agent == "maskable-ppo"
         for _ in range(TRIES * n):
             actions, probability = _draw(env, policy, masked, generator)
@@ -63,7 +67,9 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
                 )
             if len(drawn) == n:
                 return drawn
-    raise RunError(f"the policy of {str(run_dir)!r} drew only illegal actions in {TRIES * n} tries; search longer")
+    raise RunError(
+        f"the policy of {str(run_dir)!r} drew only {len(drawn)} legal architectures in {TRIES * n} tries; search longer"
+    )
 
 
 def _draw(env: Any, policy: Any, masked: bool, generator: np.random.Generator) -> tuple[tuple[int, ...] | None, float]:

@@ -13,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from nas_gym.randomness import isolated_generators
 from nas_gym_agents.agent import Recorder, SearchResult
 
+PolicyFile = Callable[[], Path]  # where the policy goes now: a run that is rebuilt moves
 FOREVER = 2**62  # time steps; the budget ends the search
 
 
@@ -23,7 +24,7 @@ class SearchCallback(BaseCallback):
         policy_file: Where the policy is saved; None: nowhere.
     """
 
-    def __init__(self, policy_file: Path | None) -> None:
+    def __init__(self, policy_file: PolicyFile | None) -> None:
         super().__init__()
         self.result = SearchResult()
         self._policy_file = policy_file
@@ -45,9 +46,10 @@ class SearchCallback(BaseCallback):
     def save(self) -> None:
         """Save the policy, whole or not at all."""
         if self._policy_file is not None:
-            unfinished = self._policy_file.with_name("policy-unfinished.zip")
+            place = self._policy_file()
+            unfinished = place.with_name("policy-unfinished.zip")
             self.model.save(unfinished)
-            unfinished.replace(self._policy_file)
+            unfinished.replace(place)
 
     def _budget_spent(self) -> bool:
         env = self.training_env
@@ -61,7 +63,7 @@ def search_with(
     *,
     seed: int,
     recorder: Recorder | None,
-    policy_file: Path | None,
+    policy_file: PolicyFile | None,
 ) -> SearchResult:
     """Return the result of learning until the environment's budget is spent.
 

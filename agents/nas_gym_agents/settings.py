@@ -1,5 +1,6 @@
 """The settings of a search: everything that decides its history, as JSON-ready data."""
 
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -8,7 +9,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from nas_gym.errors import ConfigurationError
+from nas_gym.data.named import known_name
+from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym_agents.agent import SearchAgent
 from nas_gym_agents.registry import make_agent
 from nas_gym_envs import ArchitectureEnv, Budget
@@ -47,18 +49,25 @@ class SearchSettings:
     keep_weights: int = 5
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigurationError(f"a seed is an integer from 0 on, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigurationError(f"a seed is an integer from 0 to 2**32 - 1, got {self.seed}")
         if self.keep_weights < 1:
             raise ConfigurationError(f"keep_weights must be at least 1, got {self.keep_weights}")
+        for taken in ("budget", "render_mode"):
+            if taken in self.env_args:
+                raise ConfigurationError(f"a search sets the environment's {taken} itself; leave it out")
         try:
-            json.dumps(self.to_json())
-        except TypeError as error:
+            self.to_json()
+        except (TypeError, ValueError) as error:
             raise ConfigurationError(f"settings of a search must be JSON-ready: {error}") from None
+        if self.store is not None:
+            object.__setattr__(self, "store", _absolute_store(self.store))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON-ready data."""
-        return asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
+        data = asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
+        plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SearchSettings":
@@ -83,8 +92,10 @@ class SearchSettings:
         """
         try:
             env = gym.make(self.env, disable_env_checker=True, **_as_arguments(self.env_args)).unwrapped
-        except (gym.error.Error, ModuleNotFoundError, TypeError) as error:
-            first = str(error).strip().splitlines()[0]
+        except NasGymError:
+            raise
+        except (gym.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigurationError(
                 f"the environment {self.env!r} can't be made ({first}); nas-gym envs lists the known ids"
             ) from None
@@ -98,12 +109,28 @@ def _as_arguments(env_args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def absolute_paths(env_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return environment arguments with existing paths made absolute, so that a resume works from anywhere."""
+    """Return environment arguments with paths made absolute, so that a resume works from anywhere.
+
+    ``dataset`` may hold several paths, parted by commas, and patterns; the name of a known data set stays as it is.
+    """
     result = dict(env_args)
-    for name in ("dataset", "data_root"):
-        value = result.get(name)
-        if isinstance(value, str):
-            parts = value.split(",") if name == "dataset" else [value]
-            if all("/" in part or Path(part).exists() for part in parts):
-                result[name] = ",".join(str(Path(part).expanduser().absolute()) for part in parts)
+    root, dataset = result.get("data_root"), result.get("dataset")
+    if isinstance(root, str):
+        result["data_root"] = _absolute(root)
+    if isinstance(dataset, str) and known_name(dataset) is None:
+        parts = dataset.split(",")
+        if all("/" in part or glob.has_magic(part) or Path(part).exists() for part in parts):
+            result["dataset"] = ",".join(_absolute(part) for part in parts)
     return result
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
+
+
+def _absolute_store(store: str) -> str:
+    """Return the store with the path of a SQLite file made absolute."""
+    prefix = "sqlite:///"
+    if store.startswith(prefix) and len(store) > len(prefix):
+        return prefix + _absolute(store.removeprefix(prefix))
+    return store if "://" in store else _absolute(store)

@@ -87,6 +87,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
             raise ConfigurationError(f"render_mode is one of {self.metadata['render_modes']}, got {render_mode!r}")
         if not np.isfinite(illegal_reward):
             raise ConfigurationError(f"illegal_reward must be finite, got {illegal_reward}")
+        if objective is not None and not callable(objective):
+            raise ConfigurationError(f"objective is a function of an evaluation, got {objective!r}")
         self.space = space
         self.evaluator = evaluator
         self.objective = accuracy() if objective is None else objective

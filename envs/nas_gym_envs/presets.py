@@ -157,6 +157,8 @@ def _make_evaluator(
     evaluator: str | Evaluator, data: Any, recipe: Recipe, trainer: dict[str, Any], namespace: str
 ) -> Evaluator:
     if not isinstance(evaluator, str):
+        if not hasattr(evaluator, "submit"):
+            raise ConfigurationError(f"evaluator is 'training', 'constant', 'hash' or an Evaluator, got {evaluator!r}")
         return evaluator
     if evaluator == "constant":
         return ConstantEvaluator()

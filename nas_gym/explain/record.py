@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_gym.errors import RunError
+from nas_gym.errors import ConfigurationError, RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class Decision:
         slot: Index of the slot that was filled.
         observation: Choice per slot, uint8: 0 undecided, else 1 + the choice; shape (n_slots,).
         action: What was chosen.
-        legal: The mask the policy used, bool, shape (n_actions,).
+        legal: The mask the policy used, bool, shape (n_actions,); all True for a policy without masks.
         probabilities: Of all actions, float, shape (n_actions,).
         runner_up: The most probable other legal action; -1 if there is none.
         logp: Log-probability of the action.
@@ -118,6 +118,7 @@ class Header:
         groups: Names of the groups that the attributions speak of.
         n_actions: Length of masks and probabilities.
         note: One sentence where there are no attributions; empty otherwise.
+        masked: Whether the policy knew which actions are legal; if not, ``legal`` in the records is all True.
     """
 
     slots: tuple[str, ...]
@@ -125,6 +126,7 @@ class Header:
     groups: tuple[str, ...]
     n_actions: int
     note: str = ""
+    masked: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the header with the names behind the ids, as JSON-ready data."""
@@ -135,7 +137,8 @@ class Header:
     def from_json(cls, data: Mapping[str, Any]) -> "Header":
         """Return the header that `to_json` wrote."""
         choices = tuple(tuple(names) for names in data["choices"])
-        return cls(tuple(data["slots"]), choices, tuple(data["groups"]), int(data["n_actions"]), str(data["note"]))
+        names = tuple(data["slots"]), choices, tuple(data["groups"])
+        return cls(*names, int(data["n_actions"]), str(data["note"]), bool(data["masked"]))
 
 
 class DecisionLog:
@@ -143,9 +146,14 @@ class DecisionLog:
 
     Args:
         folder: Made if it is missing; None: keep the decisions in memory only.
+
+    Raises:
+        ConfigurationError: The folder holds decisions already; two logs would mix.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        if folder is not None and any(folder.glob("part-*.parquet")):
+            raise ConfigurationError(f"{str(folder)!r} holds a decision log already; name another folder")
         self.folder = folder
         self._memory: list[Decision] = []
         self._parts = 0

@@ -43,7 +43,7 @@ def account(decisions: "pd.DataFrame", header: Header) -> list[str]:
         places = ", ".join(_slot(row, header) for row in chance)
         share = "All" if len(chance) == len(free) else f"{len(chance)} of {len(free)}"
         opening.append(
-            f"{share} free decisions were close to chance (the policy was nearly uniform over the legal choices): "
+            f"{share} free decisions were close to chance (the policy was nearly uniform over the {_kind(header)}): "
             f"{places}. Chance, not a learned preference, explains them."
         )
     if header.note:
@@ -66,14 +66,16 @@ def _paragraph(row: dict[Any, Any], header: Header) -> str:
         named += " (illegal)"
     probability = float(np.exp(row["logp"]))
     text = (
-        f"{named}: probability {_percent(probability)} among {row['n_valid']} legal choices "
-        f"(uniform: {_percent(1 / row['n_valid'])})."
+        f"{named}: {'close to chance, ' if is_close_to_chance(row) else ''}probability {_percent(probability)} "
+        f"among {row['n_valid']} {_kind(header)} (uniform: {_percent(1 / row['n_valid'])})."
     )
-    if is_close_to_chance(row):
-        text = f"{named}: close to chance." + text.removeprefix(f"{named}:").capitalize()
     if row["flags"] & UNEXPLAINED or row["phi"] is None:
         return text
     return f"{text} {_reasons(row, header)}{_runner_up(row, header)}"
+
+
+def _kind(header: Header) -> str:
+    return "legal choices" if header.masked else "choices, legal or not"
 
 
 def _reasons(row: dict[Any, Any], header: Header) -> str:

@@ -16,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nas_gym.envs import ArchitectureEnv, Budget
+from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import HashEvaluator
 from nas_gym.explain import read_decisions, read_header, unpack_mask
 from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED
@@ -132,6 +133,24 @@ def test_several_environments_and_several_calls_of_learn() -> None:
     assert all(len(rows["env_index"].unique()) == 1 for _, rows in frame.groupby("episode"))
     assert all(list(rows["step"]) == list(range(len(rows))) for _, rows in finished.groupby("episode"))
     assert frame.groupby("episode")["flags"].nunique().max() <= 2
+    first = frame[frame["step"] == 0]
+    assert (first["slot"] == 0).all(), "the second call of learn begins with the first slot again"
+
+
+def test_a_log_is_never_mixed_with_another(tmp_path: Path) -> None:
+    RandomSearch().search(make_env(3), seed=0, recorder=DecisionRecorder(tmp_path / "decisions"))
+    with pytest.raises(ConfigurationError, match="already"):
+        DecisionRecorder(tmp_path / "decisions")
+
+
+def test_rewards_are_logged_as_the_environment_gave_them() -> None:
+    env, recorder = make_env(), DecisionRecorder()
+    venv = VecNormalize(DummyVecEnv([lambda: env]), norm_obs=False)
+    MaskablePPO("MlpPolicy", venv, n_steps=32, batch_size=16).learn(32, callback=recorder)
+    frame = recorder.frame()
+    finished = frame[(frame["flags"] & UNFINISHED) == 0]
+    np.testing.assert_allclose(finished.groupby("episode")["reward"].first(), env.outcomes, rtol=1e-6)
+    assert finished["phi"].notna().all()
 
 
 class Oracle(BaseCallback):

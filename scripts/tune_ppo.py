@@ -10,7 +10,9 @@ candidates, over the seeds 100 … 100 + n - 1 (tests use other seeds). The task
 import argparse
 import itertools
 import json
+import os
 import platform
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -74,7 +76,9 @@ def main() -> None:
             )
         )
     if options.json:
-        facts = {"evaluations": options.evaluations, "seeds": list(seeds), "machine": platform.machine()}
+        versions = {name: version(name) for name in ("torch", "stable-baselines3", "sb3-contrib", "numpy")}
+        hardware = {"machine": platform.machine(), "processors": os.cpu_count()}
+        facts = {"evaluations": options.evaluations, "seeds": list(seeds), "hardware": hardware, "versions": versions}
         print(json.dumps({**facts, "rows": rows}))
 
 

@@ -55,6 +55,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"mutation": 0.1, "gene_mutation": 0.25},
     {"mutation": 0.1, "gene_mutation": 0.5},
     {"mutation": 0.5, "gene_mutation": 0.1},
+    {"mutation": 1.0, "gene_mutation": 0.1},
+    {"mutation": 1.0, "gene_mutation": 0.25},
 ]
 
 SPACE = ChainSpace((1, 8, 8), 10, limits=Limits(parameters=100_000, macs=600_000, resolution=2))

@@ -168,6 +168,14 @@ def test_time_limit(digits: Dataset) -> None:
     assert fitted(perceptron(), train, validation, recipe)[1] == fitted(perceptron(), train, validation, RECIPE)[1]
 
 
+def test_dropout_is_the_fast_one(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation = split(digits, "train", 128), split(digits, "validation", 64)
+    rates: list[float] = []
+    monkeypatch.setattr("nas_gym.evaluation.dropout.bit_dropout", lambda values, rate: rates.append(rate) or values)
+    fitted(convnet(dropout=0.25), train, validation, RECIPE)
+    assert rates == [0.25] * 4  # two epochs of two steps, and none in validation
+
+
 def test_vectors_as_samples() -> None:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(200, 6, generator=generator)

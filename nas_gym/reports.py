@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def print_run(run: Run, top: int, console: Console) -> None:
     best = run.best(top)  # reads the store before anything is printed
     _print_head(run, console)
     if not best:
-        console.print("No network has been evaluated yet.")
+        console.print("No network has been evaluated successfully yet.")
         return
     _print_best(best, console)
     _print_explanation(run, console)
@@ -76,12 +77,13 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
 def _print_head(run: Run, console: Console) -> None:
     settings, history = run.settings, run.history
     evaluated = [episode for episode in history if episode.key is not None]
-    failures = sum(episode.status != "ok" for episode in history)
+    kinds = Counter(episode.status for episode in history if episode.status != "ok")
+    named = f" ({', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))})" if kinds else ""
     distinct = len({episode.key for episode in evaluated})
     updates = f", {run.result['updates']} policy updates" if run.result and run.result.get("updates") else ""
     console.print(
         f"{settings['env']} searched by {settings['agent']}, seed {settings['seed']}: {run.content['state']}; "
-        f"{len(evaluated)} evaluations, {distinct} distinct networks, {failures} failures{updates}.\n",
+        f"{len(evaluated)} evaluations, {distinct} distinct networks, {kinds.total()} failures{named}{updates}.\n",
         markup=False,
     )
 

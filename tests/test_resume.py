@@ -302,3 +302,18 @@ def test_a_policy_is_never_replaced_by_an_untrained_one(tmp_path: Path) -> None:
         runner.resume(path, watch=stop_at(3))
     assert (path / "policy.zip").read_bytes() == trained
     assert not (path / ".rebuild").exists()
+
+
+def test_failed_trainings_end_nothing_and_are_tried_again_on_request(tmp_path: Path) -> None:
+    options = {"epochs": 1, "time_limit_seconds": 1e-6}
+    settings = SearchSettings(agent="random", evaluations=3, env_args=options)
+    path = tmp_path / "run"
+    summary = runner.search(settings, path)
+    assert summary["failures"] == {"timeout": 3}
+    assert summary["best"] is None
+    assert [episode.reward for episode in nas_gym.load(path).history] == [0.0] * 3
+    first = committed(path)
+    assert runner.resume(path) == summary and committed(path) == first
+    again = runner.resume(path, retry_failed=True)
+    assert again["failures"] == {"timeout": 3}
+    assert all(committed(path)[question] != first[question] for question in first), "each was asked for again"

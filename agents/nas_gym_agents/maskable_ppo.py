@@ -8,9 +8,7 @@ import gymnasium as gym
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
-from nas_gym_agents.agent import Recorder, SearchResult
 from nas_gym_agents.ppo import PPOSettings
-from nas_gym_agents.sb3_search import PolicyFile, search_with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,17 +16,6 @@ class MaskablePPOSearch(PPOSettings):
     """sb3-contrib's MaskablePPO (Huang and Ontañón 2022, arXiv 2006.14171) on the environment's exact masks."""
 
     name: str = "maskable-ppo"
-
-    def search(
-        self,
-        env: gym.Env[Any, Any],
-        *,
-        seed: int,
-        recorder: Recorder | None = None,
-        policy_file: PolicyFile | None = None,
-    ) -> SearchResult:
-        """Search until the budget is spent; see `SearchAgent` and `search_with`."""
-        return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)
 
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm."""

@@ -67,13 +67,6 @@ class PPOSettings:
             "device": "cpu",
         }
 
-
-@dataclass(frozen=True, kw_only=True)
-class PPOSearch(PPOSettings):
-    """stable-baselines3's PPO, unmasked: what masks are worth is seen by comparing it with `maskable-ppo`."""
-
-    name: str = "ppo"
-
     def search(
         self,
         env: gym.Env[Any, Any],
@@ -84,6 +77,17 @@ class PPOSearch(PPOSettings):
     ) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent` and `search_with`."""
         return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)
+
+    def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+        """Return the algorithm."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOSearch(PPOSettings):
+    """stable-baselines3's PPO, unmasked: what masks are worth is seen by comparing it with `maskable-ppo`."""
+
+    name: str = "ppo"
 
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm."""

@@ -5,7 +5,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from nas_gym.evaluation.evaluation import FULL, STATUSES, Evaluation, Evaluator, Fidelity, Status, evaluate, resolved
+from nas_gym.evaluation.evaluation import (
+    FULL,
+    STATUSES,
+    Evaluation,
+    Evaluator,
+    Fidelity,
+    Status,
+    capacity_of,
+    evaluate,
+    resolved,
+)
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
@@ -28,6 +38,7 @@ __all__ = [
     "StoredEvaluator",
     "SyntheticEvaluator",
     "TrainingEvaluator",
+    "capacity_of",
     "evaluate",
     "resolved",
 ]

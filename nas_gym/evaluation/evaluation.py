@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral
 from typing import Any, Literal, Protocol, get_args
 
@@ -20,8 +20,10 @@ DETERMINISTIC = (
     "status",
     "reason",
     "accuracy",
+    "standard_error",
     "loss",
     "curve",
+    "proxy",
     "parameters",
     "macs",
 )
@@ -32,19 +34,37 @@ class Fidelity:
     """How thoroughly a candidate is evaluated; None means as the recipe says.
 
     Attributes:
-        epochs: Training epochs, at least 1.
+        epochs: Training epochs, at least 1; the learning-rate schedule spans them.
+        stop: Of these epochs only the first so many are trained, on the same schedule: a training that was stopped
+            early, and that can be continued to exactly what it would have become.
+        data: Share of the training split, in (0, 1]: its first images of every class.
+        resolution: Side length in pixels to which images are scaled down.
     """
 
     epochs: int | None = None
+    stop: int | None = None
+    data: float | None = None
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs is not None and not (isinstance(self.epochs, Integral) and self.epochs >= 1):
-            raise ConfigurationError(f"a fidelity needs a whole number of epochs, at least 1, got {self.epochs!r}")
+        for name, least in (("epochs", 1), ("stop", 1), ("resolution", 2)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, Integral) and int(value) >= least):
+                raise ConfigurationError(f"a fidelity's {name} is a whole number, at least {least}, got {value!r}")
+        if self.epochs is not None and self.stop is not None and self.stop > self.epochs:
+            raise ConfigurationError(f"a fidelity stops within its {self.epochs} epochs, got stop={self.stop}")
+        if self.data is not None and not 0 < self.data <= 1:
+            raise ConfigurationError(f"a fidelity's data is a share in (0, 1], got {self.data!r}")
 
     def __str__(self) -> str:
         """Return ``"full"`` or the settings that differ from it; part of every store key."""
         set_ = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) is not None]
         return ",".join(set_) or "full"
+
+    @property
+    def trajectory(self) -> "Fidelity":
+        """The fidelity without `stop`: what seeds a training, so that a continued one goes on as it began."""
+        return replace(self, stop=None)
 
 
 FULL = Fidelity()
@@ -60,12 +80,16 @@ class Evaluation:
         repeat: Which repetition; each has its own training seed.
         status: ``"ok"`` or the kind of failure.
         reason: One sentence for a failure, empty for success.
-        accuracy: Validation accuracy in [0, 1] after the last epoch; None for a failure.
+        accuracy: Validation accuracy in [0, 1] after the last epoch; None for a failure or a proxy.
+        standard_error: Of the accuracy: of one training, that of a share measured on the validation split,
+            sqrt(p (1 - p) / n); of several repeats, that of their mean. None where it is not known.
         loss: Mean validation cross-entropy in nats after the last epoch; None for a failure.
         curve: Validation accuracy after every finished epoch.
+        proxy: A number that stands in for the accuracy without training (`ProxyEvaluator`); None elsewhere.
         parameters: Trainable parameters.
         macs: Multiply-accumulates for one sample.
         latency_ms: Median milliseconds for one sample on the device, where measured.
+        latency_iqr_ms: Interquartile range of the same measurement.
         peak_memory_mb: Peak memory of the training in MB, where the device tells.
         train_seconds: Wall-clock seconds of training and validation.
         cost_seconds: What a budget in seconds is charged; a replay charges the stored value.
@@ -79,11 +103,14 @@ class Evaluation:
     status: Status = "ok"
     reason: str = ""
     accuracy: float | None = None
+    standard_error: float | None = None
     loss: float | None = None
     curve: tuple[float, ...] = ()
+    proxy: float | None = None
     parameters: int = 0
     macs: int = 0
     latency_ms: float | None = None
+    latency_iqr_ms: float | None = None
     peak_memory_mb: float | None = None
     train_seconds: float = 0.0
     cost_seconds: float = 0.0
@@ -93,9 +120,10 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ConfigurationError(f"an evaluation's status is one of {STATUSES}, got {self.status!r}")
-        if (self.status == "ok") != (self.accuracy is not None):
+        if (self.status == "ok") != (self.accuracy is not None or self.proxy is not None):
             raise ConfigurationError(
-                f"an evaluation has an accuracy if and only if it is ok, got {self.status} and {self.accuracy}"
+                f"an evaluation has an accuracy or a proxy if and only if it is ok, got {self.status}, {self.accuracy} "
+                f"and {self.proxy}"
             )
         if self.accuracy is not None and not 0 <= self.accuracy <= 1:
             raise ConfigurationError(f"an accuracy lies in [0, 1], got {self.accuracy}")
@@ -122,7 +150,11 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Turns candidates into evaluations. Wrappers (a store, a pool of workers) are evaluators too."""
+    """Turns candidates into evaluations. Wrappers (a store, a pool of workers) are evaluators too.
+
+    An evaluator that works on several candidates at once says on how many in an attribute ``capacity``
+    (`capacity_of`); agents then submit their candidates together.
+    """
 
     @property
     def identity(self) -> str:
@@ -143,6 +175,11 @@ def evaluate(
 ) -> list[Evaluation]:
     """Return the evaluations of the candidates, in order, once all are there."""
     return [future.result() for future in evaluator.submit(candidates, fidelity=fidelity, repeat=repeat)]
+
+
+def capacity_of(evaluator: object) -> int:
+    """Return how many candidates an evaluator works on at once; 1 unless it says otherwise."""
+    return int(getattr(evaluator, "capacity", 1))
 
 
 def trained_architecture(candidate: Candidate) -> Architecture:

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Protocol
 
 from nas_gym.architecture import Candidate
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity, capacity_of
 
 Question = tuple[str, str, int]
 
@@ -63,6 +63,11 @@ class StoredEvaluator:
     def identity(self) -> str:
         """That of the wrapped evaluator."""
         return self.evaluator.identity
+
+    @property
+    def capacity(self) -> int:
+        """That of the wrapped evaluator."""
+        return capacity_of(self.evaluator)
 
     def submit(
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0

@@ -111,7 +111,7 @@ class TrainingEvaluator:
         recipe = self.recipe.overridden(candidate.hyperparameters)
         if fidelity.epochs is not None:
             recipe = replace(recipe, epochs=fidelity.epochs)
-        seed = derived_seed(self.evaluation_seed, candidate.key, str(fidelity), int(repeat))
+        seed = derived_seed(self.evaluation_seed, candidate.key, str(fidelity.trajectory), int(repeat))
         with self._prepared(seed, recipe.threads):
             module = build(candidate.architecture.canonical(), seed=seed).to(self.device)
             if recipe.channels_last:

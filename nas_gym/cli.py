@@ -73,11 +73,28 @@ def search(
         str | None, typer.Option(help="Database URL or SQLite file of results that searches share.")
     ] = None,
     explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
+    workers: Annotated[
+        str, typer.Option(help="Trainings at once: a number of worker processes, or ray; 1 trains in this process.")
+    ] = "1",
+    threads_per_worker: Annotated[
+        int | None, typer.Option(help="CPU threads of one training; part of its recipe.", show_default="by its size")
+    ] = None,
+    trainings_per_gpu: Annotated[int, typer.Option(help="Worker processes that share one GPU.")] = 1,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds one training may take.", show_default="no limit")
+    ] = None,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="MB of memory one training may take.", show_default="no limit")
+    ] = None,
+    ray_address: Annotated[str, typer.Option(help="Of the Ray cluster, with --workers ray.")] = "auto",
+    cpus_per_training: Annotated[float, typer.Option(help="What a training asks of Ray.")] = 1.0,
+    gpus_per_training: Annotated[float, typer.Option(help="What a training asks of Ray, such as 0.25.")] = 0.0,
     as_json: JsonOption = False,
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
     with reporting():
         from nas_gym_agents.settings import SearchSettings, absolute_paths
+        from nas_gym_agents.workers import Workers, hang_limit
 
         env_args = parse_pairs(env_arg or [], "--env-arg")
         if data_root is not None:
@@ -86,6 +103,19 @@ def search(
             env_args["download"] = True
         if device != "auto":
             env_args["device"] = device
+        if threads_per_worker is not None:
+            env_args["threads"] = threads_per_worker
+        if time_limit is not None:
+            env_args["time_limit_seconds"] = time_limit
+        placed = Workers(
+            workers=workers,
+            trainings_per_gpu=trainings_per_gpu,
+            memory_limit_mb=memory_limit,
+            time_limit_seconds=hang_limit(time_limit) if workers not in ("1", "ray") else None,
+            ray_address=ray_address,
+            cpus_per_training=cpus_per_training,
+            gpus_per_training=gpus_per_training,
+        )
         if evaluations is None and unique is None:
             evaluations = 256
         settings = SearchSettings(
@@ -104,11 +134,13 @@ def search(
         from nas_gym import progress
         from nas_gym_agents import runner
 
-        def begun() -> None:
+        def begun(advice: str) -> None:
             errors.print(f"searching {env} with {agent}; run directory {place}", markup=False)
+            if advice:
+                errors.print(advice, markup=False)
 
         with progress.shown(errors) as watch:
-            summary = runner.search(settings, place, watch=watch, begun=begun)
+            summary = runner.search(settings, place, workers=placed, watch=watch, begun=begun)
         _report(place, summary, as_json)
 
 
@@ -116,6 +148,9 @@ def search(
 def resume(
     run: RunArgument,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed trainings again.")] = False,
+    workers: Annotated[
+        str | None, typer.Option(help="Trainings at once, as in search.", show_default="as before")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a search that was stopped or killed, to the same result."""
@@ -124,7 +159,8 @@ def resume(
         from nas_gym_agents import runner
 
         with progress.shown(errors) as watch:
-            summary = runner.resume(run, watch=watch, retry_failed=retry_failed)
+            placed = None if workers is None else runner.placed_again(run, workers)
+            summary = runner.resume(run, workers=placed, watch=watch, retry_failed=retry_failed)
         _report(run, summary, as_json)
 
 

@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas_gym_agents.agent import Recorder, SearchAgent, SearchResult, play
+    from nas_gym_agents.agent import Recorder, SearchAgent, SearchResult, play, play_all
     from nas_gym_agents.genetic import Genetic
+    from nas_gym_agents.late_rewards import LateRewards
     from nas_gym_agents.maskable_ppo import MaskablePPOSearch
     from nas_gym_agents.ppo import PPOSearch
     from nas_gym_agents.random_search import RandomSearch
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from nas_gym_agents.registry import AGENTS, make_agent
     from nas_gym_agents.runner import resume, search
     from nas_gym_agents.settings import SearchSettings
+    from nas_gym_agents.workers import Workers
 
 _PLACES = {
     "AGENTS": "registry",
     "DecisionRecorder": "recorder",
     "Genetic": "genetic",
+    "LateRewards": "late_rewards",
     "MaskablePPOSearch": "maskable_ppo",
     "PPOSearch": "ppo",
     "RandomSearch": "random_search",
@@ -28,8 +31,10 @@ _PLACES = {
     "SearchAgent": "agent",
     "SearchResult": "agent",
     "SearchSettings": "settings",
+    "Workers": "workers",
     "make_agent": "registry",
     "play": "agent",
+    "play_all": "agent",
     "resume": "runner",
     "search": "runner",
 }
@@ -38,6 +43,7 @@ __all__ = [
     "AGENTS",
     "DecisionRecorder",
     "Genetic",
+    "LateRewards",
     "MaskablePPOSearch",
     "PPOSearch",
     "RandomSearch",
@@ -45,8 +51,10 @@ __all__ = [
     "SearchAgent",
     "SearchResult",
     "SearchSettings",
+    "Workers",
     "make_agent",
     "play",
+    "play_all",
     "resume",
     "search",
 ]

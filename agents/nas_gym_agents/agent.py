@@ -1,6 +1,7 @@
 """The seam every search agent implements, and the episode loop that agents without a policy share."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -107,6 +108,36 @@ def play(env: gym.Env[Any, Any], choose: Choose, recorder: Recorder | None = Non
         recorder: Told of the finished episode.
         **reset: Arguments of ``env.reset``.
     """
+    episode = _play_out(env, choose, **reset)
+    if episode.spent:
+        return episode.played(episode.reward, episode.info)
+    return episode.finished(env, recorder, 0.0, episode.info)
+
+
+@dataclass
+class _Episode:
+    """An episode that was played out; its last reward may still be missing."""
+
+    taken: list[Taken]
+    reward: float
+    spent: bool
+    info: dict[str, Any]
+
+    def finished(
+        self, env: gym.Env[Any, Any], recorder: Recorder | None, late_reward: float, info: dict[str, Any]
+    ) -> Played:
+        """Tell the recorder, and return the episode with its whole reward and its last info."""
+        total = self.reward + late_reward
+        if recorder is not None:
+            recorder.record_episode(env, self.taken, total, info)
+        return self.played(total, info)
+
+    def played(self, reward: float, info: dict[str, Any]) -> Played:
+        actions = tuple(decision.action for decision in self.taken)
+        return Played(actions, tuple(decision.slot for decision in self.taken), reward, self.spent, info)
+
+
+def _play_out(env: gym.Env[Any, Any], choose: Choose, **reset: Any) -> _Episode:
     observation, info = env.reset(**reset)
     taken: list[Taken] = []
     total = 0.0
@@ -116,13 +147,53 @@ def play(env: gym.Env[Any, Any], choose: Choose, recorder: Recorder | None = Non
         action = int(choose(slot, legal))
         following, reward, terminated, truncated, info = env.step(action)
         if info.get("budget_spent"):
-            return Played(_actions(taken), _slots(taken), total, True, info)
+            return _Episode(taken, total, True, info)
         taken.append(Taken(slot, observation, legal, action))
         observation, total = following, total + float(reward)
         if terminated or truncated:
-            if recorder is not None:
-                recorder.record_episode(env, taken, total, info)
-            return Played(_actions(taken), _slots(taken), total, False, info)
+            return _Episode(taken, total, False, info)
+
+
+def play_all(
+    env: gym.Env[Any, Any], choices: Iterable[Choose], recorder: Recorder | None = None, *, window: int | None = None
+) -> Iterator[Played]:
+    """Yield the episodes that the choices play, in order, each once its reward is known.
+
+    In an environment with late rewards (`ArchitectureEnv`) the next episodes are played meanwhile, so that workers have
+    something to do; the choices of an episode are asked for before the rewards of the ones before it are known. If
+    the budget is spent, the last one yielded is `Played.spent`, and the rest of the choices is not asked for.
+
+    Args:
+        env: As in `play`.
+        choices: One for each episode; may be endless.
+        recorder: Told of the finished episodes, in order.
+        window: Most episodes that wait for their reward; None: all of the choices.
+    """
+    waiting: deque[_Episode] = deque()
+
+    def settled(leave: int) -> Iterator[Played]:
+        for late in env.get_wrapper_attr("settle")(leave) if waiting else ():
+            episode = waiting.popleft()
+            info = {name: value for name, value in episode.info.items() if name != "ticket"}
+            yield episode.finished(env, recorder, late.reward, info | late.info)
+
+    for choose in choices:
+        episode = _play_out(env, choose)
+        if episode.spent:
+            yield from settled(0)
+            yield episode.played(episode.reward, episode.info)
+            return
+        if "ticket" not in episode.info:
+            yield episode.finished(env, recorder, 0.0, episode.info)
+            continue
+        waiting.append(episode)
+        yield from settled(len(waiting) if window is None else window)
+    yield from settled(0)
+
+
+def capacity(env: gym.Env[Any, Any]) -> int:
+    """Return how many candidates an environment evaluates at once; 1 where it does not say."""
+    return int(env.get_wrapper_attr("capacity")) if env.has_wrapper_attr("capacity") else 1
 
 
 def legal_actions(env: gym.Env[Any, Any], info: dict[str, Any]) -> Mask:
@@ -132,11 +203,3 @@ def legal_actions(env: gym.Env[Any, Any], info: dict[str, Any]) -> Mask:
     if not isinstance(env.action_space, gym.spaces.Discrete):
         raise TypeError(f"search agents need a Discrete action space, got {env.action_space}")
     return np.ones(int(env.action_space.n), dtype=bool)
-
-
-def _actions(taken: list[Taken]) -> tuple[int, ...]:
-    return tuple(decision.action for decision in taken)
-
-
-def _slots(taken: list[Taken]) -> tuple[int, ...]:
-    return tuple(decision.slot for decision in taken)

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +14,7 @@ from deap import algorithms, base, tools
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.randomness import isolated_generators
-from nas_gym_agents.agent import Mask, Recorder, SearchResult, play
+from nas_gym_agents.agent import Choose, Mask, Recorder, SearchResult, play_all
 
 UNDECIDED = -(2**31)  # a gene that no episode has needed yet
 FACTOR = 1.5
@@ -124,7 +125,7 @@ class Genetic:
         best, done, size = -math.inf, 0, self.population
         elites: list[_Individual] = []
         children = [_Individual() for _ in range(size)]
-        while all(map(trials.play, children)):
+        while trials.play(children):
             done += 1
             if recorder is not None:
                 recorder.update()
@@ -204,29 +205,33 @@ class _Trials:
         # From the prefixes that were played to the slot after them and its legal actions; None: the end.
         self._known: dict[tuple[int, ...], tuple[int, list[int]] | None] = {}
 
-    def play(self, individual: _Individual) -> bool:
-        """Play an individual and give it its reward; return False, and nothing else, if the budget is spent."""
-        self._renew(individual)
-        prefix: tuple[int, ...] = ()
-
-        def choose(slot: int, legal: Mask) -> int:
-            nonlocal prefix
-            options = [int(action) for action in np.flatnonzero(legal)]
-            self._known[prefix] = slot, options
-            individual.extend([UNDECIDED] * (slot + 1 - len(individual)))
-            if individual[slot] not in options:
-                self._redraw(individual, slot, options)
-            prefix = (*prefix, individual[slot])
-            return individual[slot]
-
-        played = play(self._env, choose, self._recorder)
-        if played.spent:
-            return False
-        self._known[prefix] = None
-        individual.fitness.values = (played.reward,)
-        individual.decided = frozenset(zip(played.slots, played.actions, strict=True))
-        self.result = self.result.better(played)
+    def play(self, generation: Sequence[_Individual]) -> bool:
+        """Play individuals and give them their rewards; return False if the budget is spent before the last."""
+        episodes = play_all(self._env, self._choices(generation), self._recorder)
+        for played, individual in zip(episodes, generation, strict=False):  # in this order, to hear of the last end too
+            if played.spent:
+                return False
+            individual.fitness.values = (played.reward,)
+            individual.decided = frozenset(zip(played.slots, played.actions, strict=True))
+            self.result = self.result.better(played)
         return True
+
+    def _choices(self, generation: Sequence[_Individual]) -> Iterator[Choose]:
+        """Yield what each individual chooses; asked for the next, the episode of the one before is known."""
+        for individual in generation:
+            self._renew(individual)
+            way: list[int] = []
+            yield partial(self._choose, individual, way)
+            self._known[tuple(way)] = None
+
+    def _choose(self, individual: _Individual, way: list[int], slot: int, legal: Mask) -> int:
+        options = [int(action) for action in np.flatnonzero(legal)]
+        self._known[tuple(way)] = slot, options
+        individual.extend([UNDECIDED] * (slot + 1 - len(individual)))
+        if individual[slot] not in options:
+            self._redraw(individual, slot, options)
+        way.append(individual[slot])
+        return individual[slot]
 
     def _renew(self, individual: _Individual) -> None:
         """Redraw one gene, or more while that leads to another repeat, if the individual's episode was played."""

@@ -1,12 +1,15 @@
 """Random search: every legal action with the same probability, at every step."""
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from nas_gym_agents.agent import Mask, Recorder, SearchResult, play
+from nas_gym_agents.agent import Mask, Recorder, SearchResult, capacity, play_all
+
+WINDOW = 4  # episodes that wait for their rewards, for each evaluation the environment works on at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,7 @@ class RandomSearch:
             return int(generator.choice(np.flatnonzero(legal)))
 
         result = SearchResult()
-        while True:
-            played = play(env, choose, recorder)
-            if played.spent:
-                return result
-            result = result.better(played)
+        for played in play_all(env, repeat(choose), recorder, window=WINDOW * capacity(env)):
+            if not played.spent:
+                result = result.better(played)
+        return result

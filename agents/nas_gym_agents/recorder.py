@@ -16,6 +16,7 @@ from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED, Dec
 from nas_gym.explain.shapley import MOST_PLAYERS
 from nas_gym_agents.agent import Taken
 from nas_gym_agents.attribution import Attributions, Groups, attribute, log_probabilities
+from nas_gym_agents.late_rewards import LATE_REWARD
 
 
 class DecisionReader(Protocol):
@@ -210,7 +211,7 @@ class DecisionRecorder(BaseCallback):
         self._write(finished)
 
     def _closed(self, last: _Seen, episode: list[Decision]) -> list[Decision]:
-        reward, key = last.reward, _key(last.info)
+        reward, key = float(last.info.get(LATE_REWARD, last.reward)), _key(last.info)
         number, self._episode = self._episode, self._episode + 1
         return [replace(d, episode=number, reward=reward, key=key) for d in episode]
 

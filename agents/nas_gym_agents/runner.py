@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,16 @@ from nas_gym.run_directory import (
     TENSORBOARD,
     WEIGHTS,
     RunDirectory,
+    read_run_file,
 )
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
+from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv, Budget
+from nas_gym_envs.late import Settled
 
 NETWORK_PICTURE = "network.png"
 EXPLANATION_PICTURE = "explained.png"
@@ -70,7 +73,12 @@ Watch = Callable[[Tally], None]
 
 
 def search(
-    settings: SearchSettings, path: Path, *, watch: Watch | None = None, begun: Callable[[], None] | None = None
+    settings: SearchSettings,
+    path: Path,
+    *,
+    workers: Workers | None = None,
+    watch: Watch | None = None,
+    begun: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run a search in a directory and return its summary (``search --json``).
 
@@ -79,25 +87,33 @@ def search(
     Args:
         settings: What to search, and how.
         path: The run directory: new, empty, or a run of the same settings.
+        workers: Where the trainings happen; None: in this process.
         watch: Called after every episode.
-        begun: Called once the settings are found good and the directory is made.
+        begun: Called once the settings are found good and the directory is made, with advice or an empty text.
 
     Raises:
         NasGymError: A setting or the place can't be used; nothing was written.
     """
     RunDirectory.check(path, settings.to_json())
-    parts = _Parts(settings)
+    parts = _Parts(settings, workers or Workers())
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
+        "workers": parts.workers.to_json(),
     }
-    run = RunDirectory.create(path, settings.to_json(), facts)
+    try:
+        run = RunDirectory.create(path, settings.to_json(), facts)
+    except BaseException:
+        parts.close()
+        raise
     if begun is not None:
-        begun()
+        begun(parts.workers.advice(parts.evaluator))
     return _in(run, parts, watch, retry_failed=False)
 
 
-def resume(path: Path, *, watch: Watch | None = None, retry_failed: bool = False) -> dict[str, Any]:
+def resume(
+    path: Path, *, workers: Workers | None = None, watch: Watch | None = None, retry_failed: bool = False
+) -> dict[str, Any]:
     """Go on with a search that was stopped or killed, and return its summary.
 
     The agent replays against the stored results, so that no committed training is repeated, and goes on from there: the
@@ -105,6 +121,7 @@ def resume(path: Path, *, watch: Watch | None = None, retry_failed: bool = False
 
     Args:
         path: The run directory.
+        workers: Where the trainings happen; None: where they did before.
         watch: Called after every episode, replayed ones included.
         retry_failed: Whether failed trainings are tried again; the history may then change.
 
@@ -113,32 +130,67 @@ def resume(path: Path, *, watch: Watch | None = None, retry_failed: bool = False
     """
     run = RunDirectory.open(path)
     try:
-        parts = _Parts(SearchSettings.from_json(run.content["settings"]))
+        before = Workers.from_json(run.content.get("workers", {}))
+        parts = _Parts(SearchSettings.from_json(run.content["settings"]), workers or before)
     except BaseException:
         run.close()
         raise
     return _in(run, parts, watch, retry_failed=retry_failed)
 
 
+def placed_again(path: Path, workers: str) -> Workers:
+    """Return where a run's trainings happened, with another number or kind of workers.
+
+    Raises:
+        NasGymError: The directory is no run, or there are no such workers.
+    """
+    return Workers.from_json({**read_run_file(path).get("workers", {}), "workers": workers})
+
+
 class _Parts:
     """What a search is made of, made before anything is written."""
 
-    def __init__(self, settings: SearchSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: SearchSettings, workers: Workers) -> None:
+        self.settings, self.workers = settings, workers
         self.budget: Budget = settings.make_budget()
         self.agent = settings.make_agent()
         self.env: ArchitectureEnv = settings.make_env()
-        inner = self.env.evaluator
-        self.evaluator: Evaluator = inner.evaluator if isinstance(inner, StoredEvaluator) else inner
+        # What decides which trainings to ask for (repeats, halving) goes around the store, what trains inside it.
+        self._around: list[Any] = []
+        self.evaluator: Evaluator = self.env.evaluator
+        while hasattr(self.evaluator, "evaluator"):
+            if not isinstance(self.evaluator, StoredEvaluator):
+                self._around.append(self.evaluator)
+            self.evaluator = self.evaluator.evaluator
         self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
         self.shared = ResultStore(settings.store) if settings.store else None
+        try:
+            self.pool = workers.pool(self.evaluator)
+        except BaseException:
+            self.close()
+            raise
+
+    def connect(self, stored: StoredEvaluator) -> None:
+        """Have the environment ask a store, which asks who trains."""
+        for wrapper in self._around[-1:]:
+            wrapper.evaluator = stored
+        self.env.evaluator = self._around[0] if self._around else stored
+        self.env.budget = self.budget
+        self.env.late_rewards = self.env.capacity > 1
+
+    def close(self) -> None:
+        """Stop the workers and give the store back."""
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            pool.close()
+        if self.shared is not None:
+            self.shared.close()
 
 
 def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
     with ExitStack() as stack:
         stack.callback(run.close)
-        if parts.shared is not None:
-            stack.callback(parts.shared.close)
+        stack.callback(parts.close)
         if run.content["namespace"] != parts.namespace:
             raise RunError(
                 f"{str(run.path)!r} was made with other data or another training recipe "
@@ -162,13 +214,12 @@ class _Search:
         settings, env = parts.settings, parts.env
         self._store = ResultStore(run.path / RESULTS) if parts.shared is None else parts.shared
         stack.callback(self._store.close)
-        self._evaluator = StoredEvaluator(
-            parts.evaluator, self._store, namespace=env.space.name, retry_failed=retry_failed
-        )
-        env.evaluator, env.budget = self._evaluator, parts.budget
+        trainer: Any = parts.pool or parts.evaluator
+        self._evaluator = StoredEvaluator(trainer, self._store, namespace=env.space.name, retry_failed=retry_failed)
+        parts.connect(self._evaluator)
         self._weights = BestWeights(run.path / WEIGHTS, settings.keep_weights)
-        if hasattr(parts.evaluator, "keep"):
-            parts.evaluator.keep = self._weights
+        if hasattr(trainer, "keep"):
+            trainer.keep = self._weights
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
@@ -177,7 +228,7 @@ class _Search:
         self._log = DecisionLog(place / DECISIONS)
         self._board = TensorBoardWriter(place / TENSORBOARD, space=env.space, settings=_flat(settings))
         stack.callback(self._close)
-        run.update(state="running", result=None)
+        run.update(state="running", result=None, workers=parts.workers.to_json())
 
     def run(self) -> dict[str, Any]:
         settings, agent = self._parts.settings, self._parts.agent
@@ -192,8 +243,14 @@ class _Search:
         self._swap_in()
         return self._finish(found.updates)
 
-    def _episode(self, actions: tuple[int, ...], slots: tuple[int, ...], reward: float, info: dict[str, Any]) -> None:
-        evaluation = self._parts.env.last_evaluation if "evaluation" in info else None
+    def _episode(
+        self,
+        actions: tuple[int, ...],
+        slots: tuple[int, ...],
+        reward: float,
+        info: dict[str, Any],
+        evaluation: Evaluation | None,
+    ) -> None:
         failure = info.get("failure", {})
         episode = Episode(
             number=self._tally.episodes,
@@ -227,7 +284,9 @@ class _Search:
         tally.from_store = (
             self._evaluator.from_store if self._parts.shared is not None else tally.evaluations - tally.unique
         )
-        tally.share = min(1.0, max(budget.spent[name] / limit for name, limit in budget.limits.items()))
+        # What waits for its reward is spent already, but not done.
+        done = {**budget.spent, "evaluations": tally.evaluations, "unique": tally.unique}
+        tally.share = min(1.0, max(done[name] / limit for name, limit in budget.limits.items()))
         tally.seconds = time.monotonic() - self._started
 
     def _swap_in(self) -> None:
@@ -320,16 +379,16 @@ class _Search:
         return trainer.test_accuracy(module)
 
 
-class _Watched(gym.Wrapper[Any, Any, Any, Any]):
-    """Tells of every finished episode, whatever drives the environment."""
+Finished = Callable[[tuple[int, ...], tuple[int, ...], float, dict[str, Any], Evaluation | None], None]
 
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        finished: Callable[[tuple[int, ...], tuple[int, ...], float, dict[str, Any]], None],
-    ) -> None:
+
+class _Watched(gym.Wrapper[Any, Any, Any, Any]):
+    """Tells of every finished episode once its reward is known, whatever drives the environment."""
+
+    def __init__(self, env: ArchitectureEnv, finished: Finished) -> None:
         super().__init__(env)
-        self._finished = finished
+        self._env, self._finished = env, finished
+        self._late: dict[int, tuple[tuple[int, ...], tuple[int, ...], float, dict[str, Any]]] = {}
         self._actions: list[int] = []
         self._slots: list[int] = []
         self._slot = -1
@@ -338,10 +397,9 @@ class _Watched(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
         observation, info = super().reset(**options)
         self._actions, self._slots, self._slot, self._reward = [], [], info["slot"], 0.0
-        env = self.unwrapped
-        if isinstance(env, ArchitectureEnv):  # an episode may start after some decisions
-            self._actions = list(env.prefix)
-            self._slots = [env.space.next_slot(env.prefix[:i]) or 0 for i in range(len(env.prefix))]
+        env = self._env  # an episode may start after some decisions
+        self._actions = list(env.prefix)
+        self._slots = [env.space.next_slot(env.prefix[:i]) or 0 for i in range(len(env.prefix))]
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -351,8 +409,19 @@ class _Watched(gym.Wrapper[Any, Any, Any, Any]):
             self._slots.append(self._slot)
             self._slot, self._reward = info["slot"], self._reward + float(reward)
             if terminated or truncated:
-                self._finished(tuple(self._actions), tuple(self._slots), self._reward, info)
+                episode = tuple(self._actions), tuple(self._slots), self._reward, info
+                if "ticket" in info:
+                    self._late[info["ticket"]] = episode
+                else:
+                    self._finished(*episode, self._env.last_evaluation)
         return observation, reward, terminated, truncated, info
+
+    def settle(self, leave: int = 0) -> Iterator[Settled]:
+        """Yield late outcomes (`ArchitectureEnv.settle`), and tell of their episodes."""
+        for settled in self._env.settle(leave):
+            actions, slots, reward, info = self._late.pop(settled.ticket)
+            self._finished(actions, slots, reward + settled.reward, info | settled.info, settled.evaluation)
+            yield settled
 
 
 def _count(history: Path) -> int:

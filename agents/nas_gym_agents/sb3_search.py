@@ -12,6 +12,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from nas_gym.randomness import isolated_generators
 from nas_gym_agents.agent import Recorder, SearchResult
+from nas_gym_agents.late_rewards import LateRewards
 
 PolicyFile = Callable[[], Path]  # where the policy goes now: a run that is rebuilt moves
 FOREVER = 2**62  # time steps; the budget ends the search
@@ -33,11 +34,16 @@ class SearchCallback(BaseCallback):
         for reward, done, info in zip(self.locals["rewards"], self.locals["dones"], self.locals["infos"], strict=True):
             if info.get("budget_spent"):
                 return False
-            if done and float(reward) > self.result.reward:
-                self.result = SearchResult(tuple(info.get("actions", ())), float(reward), self.result.episodes)
-            if done:
-                self.result = SearchResult(self.result.actions, self.result.reward, self.result.episodes + 1)
+            if done and "ticket" not in info:
+                self.finished(float(reward), info)
         return not self._budget_spent()
+
+    def finished(self, reward: float, info: dict[str, Any]) -> None:
+        """Note the end of an episode, once its reward is known."""
+        result = self.result
+        if reward > result.reward:
+            result = SearchResult(tuple(info.get("actions", ())), reward, result.episodes)
+        self.result = SearchResult(result.actions, result.reward, result.episodes + 1)
 
     def _on_rollout_start(self) -> None:
         """Called before every rollout: the policy is as the last update left it."""
@@ -78,9 +84,9 @@ def search_with(
         policy_file: Where the policy is saved.
     """
     callback = SearchCallback(policy_file)
-    callbacks: list[BaseCallback] = [callback]
+    callbacks: list[BaseCallback] = [LateRewards(callback.finished), callback]
     if isinstance(recorder, BaseCallback):
-        callbacks.insert(0, recorder)
+        callbacks.insert(1, recorder)
     threads = torch.get_num_threads()
     with isolated_generators(seed):
         torch.set_num_threads(1)

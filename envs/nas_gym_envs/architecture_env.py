@@ -1,7 +1,7 @@
 """The environment: it wires space, evaluator, objective, budget and encoder, and computes nothing itself."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, SupportsIndex
 
 import gymnasium as gym
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
-from nas_gym.evaluation import Evaluation, Evaluator, evaluate
+from nas_gym.evaluation import Evaluation, Evaluator, capacity_of
 from nas_gym.objective import Objective, accuracy
 from nas_gym.spaces import Prefix, SearchSpace, n_actions
 from nas_gym_envs.budget import Budget
 from nas_gym_envs.encoding import MakeEncoder, Observation, one_hot
+from nas_gym_envs.late import Promises, Settled, outcome
 
 
 class ArchitectureEnv(gym.Env[Observation, np.int64]):
@@ -53,6 +54,15 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     * `evaluation`: of a complete candidate, the deterministic fields of the evaluation.
     * `failure`: of an illegal action or a failed evaluation, a dict with `kind` and `reason`.
     * `budget_spent`: True if the step was truncated.
+    * `ticket`: with `late_rewards`, in place of `evaluation` and `failure`: the number under which `settle` will
+      tell them, with the reward.
+
+    ## Late Rewards
+    An evaluator that works on several candidates at once (worker processes, a cluster) is only busy if many are asked
+    for together. With the attribute `late_rewards` set, the last step of an episode returns at once, with reward 0 and
+    a ticket, and `settle` yields the true outcomes in the order of the episodes. `nas_gym.agents.LateRewards` does what
+    is needed for PPO, `nas_gym.agents.play_all` for agents without a policy. Under a budget of epochs or seconds, whose
+    end depends on the evaluations, rewards are never late.
 
     ## Arguments
     See the constructor.
@@ -96,6 +106,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self.encoder = encoder(space)
         self.illegal_reward = float(illegal_reward)
         self.render_mode = render_mode
+        self.late_rewards = False
+        self._promises = Promises()
         self.observation_space = self.encoder.observation_space
         self._n_actions = n_actions(space)
         self.action_space = gym.spaces.Discrete(self._n_actions)
@@ -132,6 +144,22 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions are legal now: bool, shape (n,); all False once the episode is over."""
         return self._mask.copy()
+
+    def settle(self, leave: int = 0) -> Iterator[Settled]:
+        """Yield the outcomes of episodes whose rewards are late, in order, each as soon as it is there.
+
+        Args:
+            leave: How many may be left waiting; those that are there already are told anyway.
+
+        Raises:
+            StoreError: An evaluation could not be stored.
+        """
+        return self._promises.settle(leave, self.objective, self.budget)
+
+    @property
+    def capacity(self) -> int:
+        """How many candidates the evaluator works on at once."""
+        return capacity_of(self.evaluator)
 
     @property
     def prefix(self) -> Prefix:
@@ -171,14 +199,18 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self._mask = self.space.legal(prefix)
 
     def _finish(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        (evaluation,) = evaluate(self.evaluator, [self.space.candidate(self._prefix)])
+        candidate = self.space.candidate(self._prefix)
+        (future,) = self.evaluator.submit([candidate])
+        info = self._info() | {"actions": list(self._prefix)}
+        if self.late_rewards and (self.budget is None or self.budget.foreseeable):
+            first = True if self.budget is None else self.budget.charge_ahead(candidate.key)
+            info["ticket"] = self._promises.add(future, first=first)
+            return self._observation.copy(), 0.0, True, False, info
+        evaluation = future.result()
         self.last_evaluation = evaluation
         if self.budget is not None:
             self.budget.charge(evaluation)
-        info = self._info() | {"actions": list(self._prefix), "evaluation": evaluation.deterministic()}
-        if not evaluation.ok:
-            info["failure"] = {"kind": evaluation.status, "reason": evaluation.reason}
-        return self._observation.copy(), float(self.objective(evaluation)), True, False, info
+        return self._observation.copy(), float(self.objective(evaluation)), True, False, info | outcome(evaluation)
 
     def _fail(self, action: int | None) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self.budget is not None:

@@ -55,15 +55,44 @@ class Budget:
         self._seen: set[str] = set()
         self._idle = 0
 
+    @property
+    def foreseeable(self) -> bool:
+        """Whether what an evaluation is charged is known before it is there: no limit is on epochs or seconds."""
+        return not {"epochs", "cost_seconds"} & set(self.limits)
+
     def charge(self, evaluation: Evaluation) -> None:
         """Charge one evaluated episode."""
         before = [self.spent[name] for name in self.limits]
+        self._charge_cost(evaluation, first=self._charge_candidate(evaluation.key))
+        self._note_change(before)
+
+    def charge_ahead(self, key: str) -> bool:
+        """Charge one episode whose evaluation comes later; return whether it is the first of its key.
+
+        Only for a budget that is `foreseeable`; `charge_rest` charges the rest.
+        """
+        before = [self.spent[name] for name in self.limits]
+        first = self._charge_candidate(key)
+        self._note_change(before)
+        return first
+
+    def charge_rest(self, evaluation: Evaluation, *, first: bool) -> None:
+        """Charge what was not known at `charge_ahead`."""
+        self._charge_cost(evaluation, first=first)
+
+    def _charge_candidate(self, key: str) -> bool:
+        first = key not in self._seen
+        self._seen.add(key)
         self.spent["evaluations"] += 1
-        if evaluation.key not in self._seen:
-            self._seen.add(evaluation.key)
-            self.spent["unique"] += 1
+        self.spent["unique"] += first
+        return first
+
+    def _charge_cost(self, evaluation: Evaluation, *, first: bool) -> None:
+        if first:
             self.spent["epochs"] += len(evaluation.curve)
             self.spent["cost_seconds"] += evaluation.cost_seconds
+
+    def _note_change(self, before: list[float]) -> None:
         changed = before != [self.spent[name] for name in self.limits]
         self._idle = 0 if changed else self._idle + 1
 

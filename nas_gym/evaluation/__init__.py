@@ -1,8 +1,9 @@
 """Evaluations and the evaluators that make them.
 
-`TrainingEvaluator` needs torch and is imported only when it is asked for.
+Those that need torch or processes are imported only when they are asked for.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.evaluation.evaluation import (
@@ -21,7 +22,9 @@ from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
 
 if TYPE_CHECKING:
+    from nas_gym.evaluation.processes import ProcessEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
+    from nas_gym.evaluation.worker import HandedOver
 
 __all__ = [
     "FULL",
@@ -30,8 +33,10 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "Fidelity",
+    "HandedOver",
     "HashEvaluator",
     "PlantedEvaluator",
+    "ProcessEvaluator",
     "Recipe",
     "Status",
     "Store",
@@ -44,9 +49,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "TrainingEvaluator":
-        from nas_gym.evaluation.training import TrainingEvaluator
+# Heavy, and so imported when they are asked for.
+_LAZY = {
+    "HandedOver": "nas_gym.evaluation.worker",
+    "ProcessEvaluator": "nas_gym.evaluation.processes",
+    "TrainingEvaluator": "nas_gym.evaluation.training",
+}
 
-        return TrainingEvaluator
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

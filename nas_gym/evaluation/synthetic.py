@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from nas_gym.architecture import Candidate
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
@@ -51,14 +52,14 @@ class ConstantEvaluator(SyntheticEvaluator):
     """Answers with the same accuracy for every candidate: what remains is the environment's own time."""
 
     def __init__(self, accuracy: float = 0.5) -> None:
-        super().__init__(lambda candidate: accuracy, name=f"constant {accuracy!r}")
+        super().__init__(_Always(accuracy), name=f"constant {accuracy!r}")
 
 
 class HashEvaluator(SyntheticEvaluator):
     """Answers with a number in [0, 1) drawn from the key: deterministic, without any structure to learn."""
 
     def __init__(self) -> None:
-        super().__init__(lambda candidate: derived_seed(candidate.key) / 2**63, name="hash")
+        super().__init__(_hashed, name="hash")
 
 
 class PlantedEvaluator(SyntheticEvaluator):
@@ -72,14 +73,33 @@ class PlantedEvaluator(SyntheticEvaluator):
     """
 
     def __init__(self, target: Candidate) -> None:
-        wanted = [operation.label for operation in target.architecture.canonical_operations]
+        wanted = tuple(operation.label for operation in target.architecture.canonical_operations)
+        super().__init__(_Likeness(wanted), name=f"planted {target.key}")
 
-        def likeness(candidate: Candidate) -> float:
-            labels = [operation.label for operation in candidate.architecture.canonical_operations]
-            share = 2 * _common(labels, wanted) / (len(labels) + len(wanted))
-            return share**2
 
-        super().__init__(likeness, name=f"planted {target.key}")
+# Not closures: an evaluator must be picklable to be handed over to worker processes.
+
+
+@dataclass(frozen=True)
+class _Always:
+    accuracy: float
+
+    def __call__(self, candidate: Candidate) -> float:
+        return self.accuracy
+
+
+@dataclass(frozen=True)
+class _Likeness:
+    wanted: tuple[str, ...]
+
+    def __call__(self, candidate: Candidate) -> float:
+        labels = [operation.label for operation in candidate.architecture.canonical_operations]
+        share = 2 * _common(labels, self.wanted) / (len(labels) + len(self.wanted))
+        return share**2
+
+
+def _hashed(candidate: Candidate) -> float:
+    return derived_seed(candidate.key) / 2**63
 
 
 def _common(first: Sequence[str], second: Sequence[str]) -> int:

@@ -87,6 +87,14 @@ class TrainingEvaluator:
         self.keep = keep
         self._splits: dict[str, Tensors] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker process gets: on a CPU with the splits, which are put into shared memory."""
+        if self.device.type == "cpu":
+            self._split("train"), self._split("validation")
+        state = self.__dict__.copy()
+        state["_splits"] = {name: data for name, data in self._splits.items() if not data.targets.is_cuda}
+        return state
+
     @property
     def identity(self) -> str:
         """Data, recipe, seed and kind of device."""

@@ -1,0 +1,64 @@
+"""Rewards that arrive later: evaluations that were asked for and are waited for, in the order of their episodes."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from nas_gym.evaluation import Evaluation
+from nas_gym.objective import Objective
+from nas_gym_envs.budget import Budget
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The outcome of an episode whose reward came later.
+
+    Attributes:
+        ticket: ``info["ticket"]`` of the episode's last step.
+        reward: What that step would have returned.
+        evaluation: Of the candidate.
+        info: What that step's info would have held: ``evaluation`` and, where it applies, ``failure``.
+    """
+
+    ticket: int
+    reward: float
+    evaluation: Evaluation
+    info: dict[str, Any]
+
+
+class Promises:
+    """The evaluations that episodes wait for, oldest first."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, Future[Evaluation], bool]] = deque()
+        self._tickets = 0
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._waiting)
+
+    def add(self, future: Future[Evaluation], *, first: bool) -> int:
+        """Return the ticket of one more evaluation; `first`: whether it is its key's first in the budget."""
+        ticket, self._tickets = self._tickets, self._tickets + 1
+        self._waiting.append((ticket, future, first))
+        return ticket
+
+    def settle(self, leave: int, objective: Objective, budget: Budget | None) -> Iterator[Settled]:
+        """Yield outcomes, oldest first, until at most ``leave`` wait and the oldest of them is not there yet."""
+        while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
+            ticket, future, first = self._waiting[0]
+            evaluation = future.result()
+            self._waiting.popleft()
+            if budget is not None:
+                budget.charge_rest(evaluation, first=first)
+            yield Settled(ticket, float(objective(evaluation)), evaluation, outcome(evaluation))
+
+
+def outcome(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what the info of an episode's last step tells of its evaluation."""
+    told: dict[str, Any] = {"evaluation": evaluation.deterministic()}
+    if not evaluation.ok:
+        told["failure"] = {"kind": evaluation.status, "reason": evaluation.reason}
+    return told

@@ -1,0 +1,116 @@
+"""What happens inside a worker process: one evaluator, made once, asked one candidate at a time."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_gym.architecture import Candidate
+from nas_gym.evaluation.evaluation import Evaluation, Evaluator, Fidelity
+
+Factory = Callable[[], Evaluator]
+_STATE: dict[str, Any] = {}  # of this process: its evaluator, or why it has none
+_ORPHANED = 70  # exit code
+
+
+class HandedOver:
+    """A factory of an evaluator that exists already: it is pickled, its tensors are put into shared memory.
+
+    Args:
+        evaluator: Must be picklable.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+
+    @property
+    def identity(self) -> str:
+        """The evaluator's."""
+        return self.evaluator.identity
+
+    def __call__(self) -> Evaluator:
+        """Return the evaluator."""
+        return self.evaluator
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker sends back.
+
+    Attributes:
+        evaluation: Of the candidate.
+        memory_mb: Resident memory of the worker that is its own (not shared), in MB; None where it can't be told.
+    """
+
+    evaluation: Evaluation
+    memory_mb: float | None
+
+
+def start(factory: Factory, keep: Any, threads: int, memory_limit_mb: float | None, device: str | None) -> None:
+    """Make this process a worker; what goes wrong is told at the first question, since a pool would only try again."""
+    _follow_parent()
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        evaluator = factory()
+        if device is not None:  # CUDA only
+            evaluator.device = torch.device(device)  # type: ignore[attr-defined]
+        if keep is not None and hasattr(evaluator, "keep"):
+            evaluator.keep = keep
+        if memory_limit_mb is not None:
+            _limit_memory(memory_limit_mb, device)
+        _STATE["evaluator"] = evaluator
+    except Exception as error:
+        _STATE["error"] = error
+
+
+def answer(candidate: Candidate, fidelity: Fidelity, repeat: int) -> Answer:
+    """Return the evaluator's answer, from inside a worker."""
+    if "error" in _STATE:
+        raise _STATE["error"]
+    evaluator: Evaluator = _STATE["evaluator"]
+    (future,) = evaluator.submit([candidate], fidelity=fidelity, repeat=repeat)
+    evaluation = future.result()
+    return Answer(evaluation, own_memory_mb())
+
+
+def own_memory_mb(pid: int | str = "self") -> float | None:
+    """Return the resident memory of a process that it shares with no file and no other process, in MB; Linux only."""
+    try:
+        resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+    except (OSError, ValueError):
+        return None
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _limit_memory(limit_mb: float, device: str | None) -> None:
+    """Allow this process so much more memory than it has now: beyond that an allocation fails, and is typed as such."""
+    if device is not None:  # CUDA only: drivers reserve address space without measure
+        import torch
+
+        total = torch.cuda.get_device_properties(device).total_memory / 1e6
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_mb / total), torch.device(device))
+        return
+    if sys.platform == "linux":
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * os.sysconf("SC_PAGE_SIZE") + int(limit_mb * 1e6)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _follow_parent() -> None:
+    """End this process when its parent is gone, however it went: a killed search leaves no trainings behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(_ORPHANED)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()

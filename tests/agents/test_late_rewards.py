@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import nas_gym
-from nas_gym.evaluation import HashEvaluator
+from nas_gym.evaluation import Evaluation, HashEvaluator
 from nas_gym.explain.record import read_decisions
 from nas_gym_agents import LateRewards, SearchSettings, Workers, play_all, search
 from nas_gym_agents.agent import SearchAgent
@@ -134,9 +136,6 @@ def test_the_callback_alone_with_two_environments(algorithm: Any) -> None:
         envs = [gym.make("nas_gym/Chain-Digits-v0", evaluator=Scattered()) for _ in range(2)]
         for env in envs:
             env.unwrapped.late_rewards = late
-        from stable_baselines3.common.monitor import Monitor
-        from stable_baselines3.common.vec_env import DummyVecEnv
-
         model = algorithm(
             "MlpPolicy", DummyVecEnv([lambda env=env: Monitor(env) for env in envs]), n_steps=16, batch_size=16, seed=0
         )
@@ -151,11 +150,9 @@ def test_the_callback_alone_with_two_environments(algorithm: Any) -> None:
     np.testing.assert_array_equal(found[0][2], found[1][2])
 
 
-def test_a_failed_training_among_the_late(tmp_path: Path) -> None:
+def test_a_failed_training_among_the_late() -> None:
     class Failing(HashEvaluator):
         def _answer(self, candidate: Any, fidelity: Any, repeat: int) -> Any:
-            from nas_gym.evaluation import Evaluation
-
             return Evaluation(key=candidate.key, status="diverged", reason="told to")
 
     env: Any = gym.make(

@@ -262,7 +262,9 @@ class ProcessEvaluator:
             return None
         code = getattr(error, "exitcode", None)
         ended = "while it started" if code is None else f"with exit code {code}"
-        return job.failed("crashed", f"the worker process died {job.lost} times, at last {ended}")
+        # Native code may end the process where Python would raise MemoryError.
+        hint = "" if self._memory_limit is None else f"; its memory limit was {self._memory_limit:g} MB"
+        return job.failed("crashed", f"the worker process died {job.lost} times, at last {ended}{hint}")
 
     # The keeper
 

@@ -54,11 +54,11 @@ def start(factory: Factory, keep: Any, threads: int, memory_limit_mb: float | No
     """Make this process a worker; what goes wrong is told at the first question, since a pool would only try again."""
     _follow_parent()
     try:
-        import torch
-
-        torch.set_num_threads(threads)
+        _pin(threads)
         evaluator = factory()
         if device is not None:  # CUDA only
+            import torch
+
             evaluator.device = torch.device(device)  # type: ignore[attr-defined]
         if keep is not None and hasattr(evaluator, "keep"):
             evaluator.keep = keep
@@ -86,6 +86,14 @@ def own_memory_mb(pid: int | str = "self") -> float | None:
     except (OSError, ValueError):
         return None
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _pin(threads: int) -> None:
+    """Set the number of threads of this process, whether torch is here already or comes later, or never."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _limit_memory(limit_mb: float, device: str | None) -> None:

@@ -25,10 +25,10 @@ class Draws:
     crop: int
     cutout: int
 
-    def part(self, start: int, stop: int) -> "Draws":
+    def __getitem__(self, images: slice) -> "Draws":
         """Return the draws of some of the images, as views."""
         shift, mirrored, corner = (
-            None if values is None else values[start:stop] for values in (self.shift, self.mirrored, self.corner)
+            None if values is None else values[images] for values in (self.shift, self.mirrored, self.corner)
         )
         return Draws(shift, mirrored, corner, self.crop, self.cutout)
 

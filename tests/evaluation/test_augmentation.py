@@ -68,7 +68,7 @@ def test_the_square_s_centre_is_uniform_and_the_square_is_clipped() -> None:
 def test_parts_of_an_epoch_s_draws_are_those_of_its_images() -> None:
     images = torch.randn(9, 6, 5, 3, generator=torch.Generator().manual_seed(0))
     draws = draw(9, (6, 5), torch.Generator().manual_seed(3), flip=True, crop=2, cutout=2)
-    parts = [altered(images[i : i + 4], draws.part(i, i + 4)) for i in (0, 4, 8)]
+    parts = [altered(images[i : i + 4], draws[i : i + 4]) for i in (0, 4, 8)]
     assert torch.equal(torch.cat(parts), altered(images, draws))
 
 

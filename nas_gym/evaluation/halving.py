@@ -129,6 +129,8 @@ class SuccessiveHalving:
             except BaseException as error:
                 rest = [(rung + i, climber) for i, later in enumerate(climbers[rung:]) for climber in later]
                 self._withdraw(ladder, rest, error)
+                if isinstance(error, Exception):
+                    self._advance(ladder)
                 raise
 
     def _ask(self, ladder: _Ladder, rung: int, group: list[_Climber]) -> None:

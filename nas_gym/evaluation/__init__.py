@@ -17,6 +17,7 @@ from nas_gym.evaluation.evaluation import (
     evaluate,
     resolved,
 )
+from nas_gym.evaluation.halving import SuccessiveHalving
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
@@ -41,6 +42,7 @@ __all__ = [
     "Status",
     "Store",
     "StoredEvaluator",
+    "SuccessiveHalving",
     "SyntheticEvaluator",
     "TrainingEvaluator",
     "capacity_of",

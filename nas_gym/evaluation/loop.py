@@ -2,14 +2,17 @@
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nas_gym.evaluation.augmentation import augmented
+from nas_gym.evaluation.augmentation import Draws, altered, draw
 from nas_gym.evaluation.dropout import fast_dropout
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.recipe import Recipe
@@ -53,67 +56,138 @@ class Progress:
     loss: float
 
 
-def fit(module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, generator: torch.Generator) -> Progress:
-    """Train a module in place and return its validation curve; the module is left in evaluation mode.
+class Training:
+    """A training that goes on epoch by epoch, and can be written down and taken up again.
+
+    Dropout draws from torch's global generator of the device, which the caller isolates; that state is written down
+    too. The module is trained in place: call `release` when done.
 
     Args:
         module: On the device of the data.
         train: Training split.
         validation: Validation split.
         recipe: Settled (`Recipe.settled`).
-        generator: On the CPU, for order and augmentation, so that all devices see the same batches; dropout draws
-            from torch's global generator, which the caller isolates.
+        generator: On the CPU, for order and augmentation, so that all devices see the same batches.
 
-    Raises:
-        DivergedError: A training or validation loss is not finite.
-        TimeLimitError: The recipe's time limit has passed.
+    Attributes:
+        curve: Validation accuracy after every finished epoch.
+        loss: Mean validation cross-entropy in nats after the last of them; NaN before the first.
     """
-    optimizer = FlatOptimizer(module, recipe)
-    deadline = time.monotonic() + (recipe.time_limit_seconds or math.inf)
-    curve: list[float] = []
-    loss = math.nan
-    for epoch in range(recipe.epochs):
-        module.train()
-        with nullcontext() if train.targets.is_cuda else fast_dropout(module):
-            losses = _epoch(module, optimizer, train, recipe, generator, epoch, deadline)
+
+    def __init__(
+        self, module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, generator: torch.Generator
+    ) -> None:
+        self.curve: list[float] = []
+        self.loss = math.nan
+        self._module = module
+        self._train = train
+        self._validation = validation
+        self._recipe = recipe
+        self._generator = generator
+        self._optimizer = FlatOptimizer(module, recipe)
+        self._forward: Callable[[Tensor], Tensor] = _compiled(module, train.targets) if recipe.compile else module
+
+    def run(self, stop: int) -> Progress:
+        """Train until so many epochs of the recipe's are done, in this call or before, or the curve is hopeless.
+
+        The module is left in evaluation mode. The recipe's time limit is that of this call.
+
+        Raises:
+            DivergedError: A training or validation loss is not finite.
+            TimeLimitError: The recipe's time limit has passed.
+        """
+        deadline = time.monotonic() + (self._recipe.time_limit_seconds or math.inf)
+        while len(self.curve) < min(stop, self._recipe.epochs) and not self._recipe.is_hopeless(self.curve):
+            self._epoch(deadline)
+        self._module.eval()
+        return Progress(tuple(self.curve), self.loss)
+
+    def release(self) -> None:
+        """Give the module's parameters memory of their own, and no gradient: the training can't go on."""
+        self._optimizer.release()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rest of the training depends on: plain data and tensors, not copied."""
+        return {
+            "curve": list(self.curve),
+            "loss": self.loss,
+            "module": self._module.state_dict(),
+            "optimizer": self._optimizer.state(),
+            "order": self._generator.get_state(),
+            "chance": [get() for get, _ in _chance(self._train.targets.device)],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned: what follows equals the uninterrupted training, bit for bit.
+
+        Raises:
+            Exception: The state is not of this training; this object must not be used any more. Global generators
+                are untouched then.
+        """
+        self._module.load_state_dict(state["module"])
+        self._optimizer.restore(state["optimizer"])
+        self._generator.set_state(state["order"])
+        self.curve, self.loss = [float(accuracy) for accuracy in state["curve"]], float(state["loss"])
+        for (_, set_), saved in zip(_chance(self._train.targets.device), state["chance"], strict=True):
+            set_(saved)
+
+    def _epoch(self, deadline: float) -> None:
+        number = len(self.curve) + 1
+        self._module.train()
+        # What compiles a network knows torch's own dropout.
+        plain = self._recipe.compile or not self._train.targets.is_cpu
+        with nullcontext() if plain else fast_dropout(self._module):
+            losses = self._steps(deadline)
         if not math.isfinite(float(losses.sum())):  # the epoch's only synchronisation with the device
-            raise DivergedError(f"the training loss was not finite in epoch {epoch + 1}")
-        accuracy, loss = score(module, validation, recipe)
-        curve.append(accuracy)
-        if not math.isfinite(loss):
-            raise DivergedError(f"the validation loss was not finite after epoch {epoch + 1}")
-    optimizer.release()
-    return Progress(tuple(curve), loss)
+            raise DivergedError(f"the training loss was not finite in epoch {number}")
+        accuracy, self.loss = score(self._module, self._validation, self._recipe)
+        if not math.isfinite(self.loss):
+            raise DivergedError(f"the validation loss was not finite after epoch {number}")
+        self.curve.append(accuracy)
+
+    def _steps(self, deadline: float) -> Tensor:
+        """Train for one epoch; return the losses of its steps, on the device."""
+        recipe, train = self._recipe, self._train
+        batch = min(recipe.batch_size, len(train))
+        steps = len(train) // batch
+        order, draws = self._drawn(steps * batch)
+        targets = train.targets.index_select(0, order).view(steps, batch)
+        losses = []
+        for step in range(steps):
+            here = slice(step * batch, (step + 1) * batch)
+            inputs = train.inputs.index_select(0, order[here])
+            if draws is not None:
+                inputs = altered(inputs, draws[here])
+            with _precision(recipe, targets):
+                outputs = self._forward(_channels_second(inputs, recipe))
+                loss = functional.cross_entropy(outputs, targets[step], label_smoothing=recipe.label_smoothing)
+            done = len(self.curve) * steps + step
+            self._optimizer.step(loss, one_cycle(done, recipe.epochs * steps, recipe.learning_rate, recipe.warmup))
+            losses.append(loss.detach())
+            if time.monotonic() > deadline:
+                raise TimeLimitError(f"the training took longer than {recipe.time_limit_seconds:g} s")
+        return torch.stack(losses)
+
+    def _drawn(self, n: int) -> tuple[Tensor, Draws | None]:
+        """Return an epoch's order and what happens to its images, drawn at once and on the device."""
+        recipe, device = self._recipe, self._train.targets.device
+        order = torch.randperm(len(self._train), generator=self._generator)[:n].to(device)
+        if self._train.inputs.dim() != 4 or not (recipe.flip or recipe.crop or recipe.cutout):
+            return order, None
+        _, height, width, _ = self._train.inputs.shape
+        options = {"crop": recipe.crop, "cutout": recipe.cutout}
+        return order, draw(n, (height, width), self._generator, flip=recipe.flip, device=device, **options)
 
 
-def _epoch(
-    module: nn.Module,
-    optimizer: FlatOptimizer,
-    train: Tensors,
-    recipe: Recipe,
-    generator: torch.Generator,
-    epoch: int,
-    deadline: float,
-) -> Tensor:
-    """Train for one epoch; return the losses of its steps, on the device."""
-    batch = min(recipe.batch_size, len(train))
-    steps = len(train) // batch
-    order = torch.randperm(len(train), generator=generator)[: steps * batch].view(steps, batch)
-    losses = []
-    for step, chosen in enumerate(order.to(train.targets.device)):
-        images = train.inputs.index_select(0, chosen)
-        if images.dim() == 4:
-            images = augmented(images, generator, flip=recipe.flip, crop=recipe.crop)
-        targets = train.targets.index_select(0, chosen)
-        with _precision(recipe, targets):
-            outputs = module(_channels_second(images, recipe))
-            loss = functional.cross_entropy(outputs, targets, label_smoothing=recipe.label_smoothing)
-        rate = one_cycle(epoch * steps + step, recipe.epochs * steps, recipe.learning_rate, recipe.warmup)
-        optimizer.step(loss, rate)
-        losses.append(loss.detach())
-        if time.monotonic() > deadline:
-            raise TimeLimitError(f"the training took longer than {recipe.time_limit_seconds:g} s")
-    return torch.stack(losses)
+def fit(module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, generator: torch.Generator) -> Progress:
+    """Train a module in place and return its validation curve; the module is left in evaluation mode.
+
+    Arguments and errors are those of `Training` and its `run`.
+    """
+    training = Training(module, train, validation, recipe, generator)
+    progress = training.run(recipe.epochs)
+    training.release()
+    return progress
 
 
 @torch.no_grad()
@@ -131,6 +205,27 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
             correct += (outputs.argmax(1) == targets).sum()
             total += functional.cross_entropy(outputs, targets, reduction="sum")
     return int(correct) / len(data), float(total) / len(data)
+
+
+def _compiled(module: nn.Module, targets: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the module as a compiled function; the module itself stays what it is."""
+    torch.compiler.reset()  # networks share one class, and after eight of them torch would silently stop compiling
+    mode = "reduce-overhead" if targets.is_cuda else None  # CUDA only: CUDA graphs
+    compiled: Callable[[Tensor], Tensor] = torch.compile(module, dynamic=False, mode=mode)
+    return compiled
+
+
+Chance = tuple[Callable[[], Tensor], Callable[[Tensor], None]]
+
+
+def _chance(device: torch.device) -> list[Chance]:
+    """Return how to get and set the states of the global generators that a training on a device draws from."""
+    pairs: list[Chance] = [(torch.get_rng_state, torch.set_rng_state)]
+    if device.type == "cuda":  # CUDA only
+        pairs.append((partial(torch.cuda.get_rng_state, device), partial(torch.cuda.set_rng_state, device=device)))
+    if device.type == "mps":
+        pairs.append((torch.mps.get_rng_state, torch.mps.set_rng_state))
+    return pairs
 
 
 def _precision(recipe: Recipe, targets: Tensor) -> AbstractContextManager[object]:

@@ -2,6 +2,7 @@
 
 import math
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,15 @@ class FlatOptimizer:
         loss.backward()  # type: ignore[no-untyped-call]
         self._group["lr"] = learning_rate
         self._optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the optimiser remembers between steps: plain data and tensors, not copied."""
+        return dict(self._optimizer.state_dict()["state"])
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned for a module of the same layout."""
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._group = self._optimizer.param_groups[0]
 
     def release(self) -> None:
         """Give every parameter memory of its own again, and no gradient."""

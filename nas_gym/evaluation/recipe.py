@@ -1,6 +1,6 @@
 """How a candidate is trained: a plain value, part of every store key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import inf
 from numbers import Integral
@@ -27,9 +27,17 @@ class Recipe:
         label_smoothing: In [0, 1).
         flip: Whether images are mirrored left to right at random.
         crop: Images are shifted by up to this many pixels at random (zero padding).
+        cutout: Side in pixels of a square at a random place in every image that is set to the mean colour; 0: none.
         threads: Threads of the training on a CPU; None: 1 for samples of up to 256 values, else 2.
         channels_last: Memory layout of images; None: on every device but MPS.
         mixed_precision: On CUDA, bfloat16 autocast.
+        tf32: On CUDA, whether what is computed in float32 may use TensorFloat-32 in products.
+        compile: Whether networks are compiled for their training (`torch.compile`); needs a C++ compiler on a CPU. It
+            takes seconds to a minute a network and pays for long trainings only (``scripts/bench_evaluator.py
+            --compile`` tells from how many epochs). Rounding and dropout masks differ from those without.
+        hopeless_after: Epochs after which a training ends if its validation accuracy is then below
+            ``hopeless_below``. Such a training is a success with a shorter curve: its length tells. None: never.
+        hopeless_below: Validation accuracy in [0, 1].
         time_limit_seconds: Wall-clock limit of one training; None: no limit. Exempt from reproducibility.
     """
 
@@ -43,9 +51,14 @@ class Recipe:
     label_smoothing: float = 0.0
     flip: bool = False
     crop: int = 0
+    cutout: int = 0
     threads: int | None = None
     channels_last: bool | None = None
     mixed_precision: bool = True
+    tf32: bool = True
+    compile: bool = False
+    hopeless_after: int | None = None
+    hopeless_below: float = 0.0
     time_limit_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +74,9 @@ class Recipe:
                 ("warmup", 0 <= self.warmup < 1),
                 ("label_smoothing", 0 <= self.label_smoothing < 1),
                 ("crop", _whole(self.crop, 0)),
+                ("cutout", _whole(self.cutout, 0)),
+                ("hopeless_after", self.hopeless_after is None or _whole(self.hopeless_after, 1)),
+                ("hopeless_below", 0 <= self.hopeless_below <= 1),
                 ("threads", self.threads is None or _whole(self.threads, 1)),
                 ("time_limit_seconds", self.time_limit_seconds is None or self.time_limit_seconds > 0),
             )
@@ -69,6 +85,11 @@ class Recipe:
         if wrong:
             shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
             raise ConfigurationError(f"the training recipe is out of range: {shown}")
+
+    def is_hopeless(self, curve: Sequence[float]) -> bool:
+        """Return whether a training with this curve of validation accuracies ends before its last epoch."""
+        after = self.hopeless_after
+        return after is not None and len(curve) >= after and curve[after - 1] < self.hopeless_below
 
     def settled(self, input_shape: Shape, device_type: str) -> "Recipe":
         """Return the recipe with every None that a rule decides filled in, from shape and device alone."""

@@ -1,6 +1,7 @@
 """The evaluator that trains: on CUDA, MPS or the CPU, the same code on another device."""
 
-import re
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,12 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data.dataset import Dataset, SplitName
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, resolved, trained_architecture
-from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
+from nas_gym.evaluation.checkpoints import Checkpoints
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
+from nas_gym.evaluation.failures import failure_of
+from nas_gym.evaluation.loop import Progress, Tensors, Training, score
 from nas_gym.evaluation.recipe import Recipe
+from nas_gym.evaluation.reduction import first_of_every_class, made_anew, scaled_down, scaled_shape
 from nas_gym.randomness import derived_seed, isolated_generators
 
 # Called with every finished training before its evaluation is returned, and so before it is stored.
@@ -26,13 +30,6 @@ Keep = Callable[[Candidate, Evaluation, nn.Module], None]
 
 # One training at a time in a process: threads, kernels and generators are the whole process's.
 _TURN = threading.RLock()
-_LONGEST_REASON = 300
-_OUT_OF_MEMORY = re.compile(
-    "out of memory|not enough memory|can.t allocate memory|bad_alloc|alloc_failed"
-    # What oneDNN says when it gets no memory for its compiled kernels.
-    "|could not (create|execute) a (primitive|memory object)(?! descriptor)",
-    re.IGNORECASE,
-)
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -69,6 +66,9 @@ class TrainingEvaluator:
         evaluation_seed: Seeds trainings; separate from the search's seed, so that searches share a store.
         keep: Called with candidate, evaluation and trained module (on the device, in evaluation mode) of
             every successful training before its evaluation is returned.
+        checkpoints: Folder for trainings that `Fidelity.stop` interrupts: a later one of the same training goes on
+            from there, to exactly what an uninterrupted one becomes. None: every training starts anew. Seconds are
+            those of the call that spent them.
     """
 
     def __init__(
@@ -79,12 +79,14 @@ class TrainingEvaluator:
         device: str = "auto",
         evaluation_seed: int = 0,
         keep: Keep | None = None,
+        checkpoints: str | os.PathLike[str] | None = None,
     ) -> None:
         self.dataset = dataset
         self.device = choose_device(device)
         self.recipe = (recipe or Recipe()).settled(dataset.input_shape, self.device.type)
         self.evaluation_seed = evaluation_seed
         self.keep = keep
+        self.checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
         self._splits: dict[str, Tensors] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,8 +109,11 @@ class TrainingEvaluator:
         """Train the candidates one after the other; the futures are resolved.
 
         Raises:
-            ConfigurationError: A candidate's hyper-parameter is no field of the recipe.
+            ConfigurationError: A candidate's hyper-parameter is no field of the recipe, or the fidelity asks for a
+                later stop or a higher resolution than there is.
         """
+        for candidate in candidates:
+            self._check(candidate, fidelity or FULL)
         return [resolved(self._evaluated(candidate, fidelity or FULL, int(repeat))) for candidate in candidates]
 
     def train(self, candidate: Candidate, *, fidelity: Fidelity = FULL, repeat: int = 0) -> tuple[nn.Module, Progress]:
@@ -116,24 +121,61 @@ class TrainingEvaluator:
 
         The module is that of the canonical architecture, so equal keys give equal weights. Failures raise.
         """
+        self._check(candidate, fidelity)
         recipe = self.recipe.overridden(candidate.hyperparameters)
-        if fidelity.epochs is not None:
-            recipe = replace(recipe, epochs=fidelity.epochs)
-        seed = derived_seed(self.evaluation_seed, candidate.key, str(fidelity.trajectory), int(repeat))
-        with self._prepared(seed, recipe.threads):
-            module = build(candidate.architecture.canonical(), seed=seed).to(self.device)
-            if recipe.channels_last:
-                module = module.to(memory_format=torch.channels_last)
-            generator = torch.Generator().manual_seed(seed)
-            return module, fit(module, self._split("train"), self._split("validation"), recipe, generator)
+        recipe = replace(recipe, epochs=fidelity.epochs or recipe.epochs)
+        stop = min(fidelity.stop or recipe.epochs, recipe.epochs)
+        # Where a training stops is no part of its seed: the one that goes on is the one that was interrupted.
+        facts = (candidate.key, str(fidelity.trajectory), int(repeat))
+        seed = derived_seed(self.evaluation_seed, *facts)
+        question = "\n".join(("checkpoint/1", self.identity, *map(str, facts), torch.__version__))
+        with self._prepared(seed, recipe):
+            module, training = self._begun(candidate, fidelity, recipe, seed)
+            saved = self.checkpoints.latest(question, stop) if self.checkpoints else None
+            if saved is not None:
+                try:
+                    training.restore(saved)
+                except Exception:  # a state that does not fit counts as none
+                    module, training = self._begun(candidate, fidelity, recipe, seed)
+            progress = training.run(stop)
+            if self.checkpoints and stop < recipe.epochs:
+                self.checkpoints.write(question, len(progress.curve), training.state())
+            elif self.checkpoints:
+                self.checkpoints.remove(question)
+            training.release()
+        return module, progress
 
     def test_accuracy(self, module: nn.Module) -> float:
         """Return the accuracy in [0, 1] of a module on the test split."""
-        with self._prepared(0, self.recipe.threads):
+        with self._prepared(0, self.recipe):
             return score(module.to(self.device), self._split("test"), self.recipe)[0]
 
-    def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
+    def _check(self, candidate: Candidate, fidelity: Fidelity) -> None:
         self.recipe.check_names(candidate.hyperparameters)
+        shape, epochs = self.dataset.input_shape, fidelity.epochs or self.recipe.epochs
+        decided = "epochs" in dict(candidate.hyperparameters)  # such a training stops when it is over
+        if fidelity.stop is not None and fidelity.stop > epochs and not decided:
+            raise ConfigurationError(
+                f"a training of {epochs} epochs can't stop after {fidelity.stop}; "
+                "stop earlier or raise the recipe's epochs"
+            )
+        if fidelity.resolution is not None and (len(shape) != 3 or fidelity.resolution > max(shape[1:])):
+            raise ConfigurationError(
+                f"a resolution scales images down, and {self.dataset.name!r} has samples of {shape}, "
+                f"got resolution={fidelity.resolution}"
+            )
+
+    def _begun(self, candidate: Candidate, fidelity: Fidelity, recipe: Recipe, seed: int) -> tuple[nn.Module, Training]:
+        architecture = candidate.architecture.canonical()
+        if fidelity.resolution is not None:
+            architecture = made_anew(architecture, scaled_shape(architecture.input_shape, fidelity.resolution))
+        module = build(architecture, seed=seed).to(self.device)
+        if recipe.channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        data = self._reduced("train", fidelity), self._reduced("validation", fidelity)
+        return module, Training(module, *data, recipe, torch.Generator().manual_seed(seed))
+
+    def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
         architecture = trained_architecture(candidate)
         outcome: dict[str, Any] = {}
         module: nn.Module | None = None
@@ -144,8 +186,9 @@ class TrainingEvaluator:
             try:
                 module, progress = self.train(candidate, fidelity=fidelity, repeat=repeat)
                 outcome = {"accuracy": progress.curve[-1], "loss": progress.loss, "curve": progress.curve}
+                outcome["standard_error"] = self._standard_error(progress.curve[-1])
             except Exception as error:
-                outcome = dict(zip(("status", "reason"), self._failure(error), strict=True))
+                outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
             seconds = time.perf_counter() - started
             evaluation = Evaluation(
                 key=candidate.key,
@@ -173,8 +216,27 @@ class TrainingEvaluator:
             self._splits[name] = Tensors(last, targets)
         return self._splits[name]
 
+    def _reduced(self, name: SplitName, fidelity: Fidelity) -> Tensors:
+        """Return a split as a fidelity has it; what was made once is kept."""
+        share = fidelity.data if name == "train" else None  # all are validated on the same images
+        known = f"{name} data={share} resolution={fidelity.resolution}"
+        if share is fidelity.resolution is None:
+            return self._split(name)
+        if known not in self._splits:
+            data = self._split(name)
+            if share is not None:
+                data = first_of_every_class(data, share)
+            if fidelity.resolution is not None:
+                data = scaled_down(data, scaled_shape(self.dataset.input_shape, fidelity.resolution))
+            self._splits[known] = data
+        return self._splits[known]
+
+    def _standard_error(self, accuracy: float) -> float:
+        """Return sqrt(p (1 - p) / n), the standard error of a share p of n independent images."""
+        return math.sqrt(accuracy * (1 - accuracy) / len(self.dataset.validation))
+
     @contextmanager
-    def _prepared(self, seed: int, threads: int | None) -> Iterator[None]:
+    def _prepared(self, seed: int, recipe: Recipe) -> Iterator[None]:
         """Put this process into the state in which trainings happen, whatever it was; restore it on the way out."""
         cudnn = torch.backends.cudnn
         with _TURN, isolated_generators(seed), ExitStack() as stack:
@@ -182,26 +244,17 @@ class TrainingEvaluator:
             stack.callback(torch.set_default_dtype, torch.get_default_dtype())
             stack.callback(setattr, cudnn, "deterministic", cudnn.deterministic)
             stack.callback(setattr, cudnn, "benchmark", cudnn.benchmark)
-            torch.set_num_threads(threads or 1)
+            torch.set_num_threads(recipe.threads or 1)
             torch.set_default_dtype(torch.float32)
             cudnn.deterministic, cudnn.benchmark = True, False
+            for place, name, value in _float32_precisions(recipe.tf32):
+                stack.callback(setattr, place, name, getattr(place, name))
+                setattr(place, name, value)
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             if torch.get_default_device().type != "cpu":
                 stack.enter_context(torch.device("cpu"))
             yield
-
-    def _failure(self, error: Exception) -> tuple[Status, str]:
-        """Return status and reason of a failed training; the same failure has the same reason, without addresses."""
-        if isinstance(error, DivergedError):
-            return "diverged", str(error)
-        if isinstance(error, TimeLimitError):
-            return "timeout", str(error)
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
-            return "out_of_memory", f"the training does not fit into the memory of the device ({self.device.type})"
-        lines = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        return "invalid", re.sub("0x[0-9a-fA-F]+", "0x…", reason)[:_LONGEST_REASON]
 
     def _peak_memory_mb(self) -> float | None:
         if self.device.type != "cuda":
@@ -212,3 +265,11 @@ class TrainingEvaluator:
         if self.device.type != "cuda":
             return str(self.device)
         return f"{self.device} {torch.cuda.get_device_name(self.device)}"  # CUDA only
+
+
+def _float32_precisions(tf32: bool) -> list[tuple[Any, str, Any]]:
+    """Return the settings that say how float32 is multiplied on CUDA: where, name and value."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn  # CUDA only
+    if not hasattr(cudnn, "conv"):  # before torch 2.9, where these two names began to warn
+        return [(matmul, "allow_tf32", tf32), (cudnn, "allow_tf32", tf32)]
+    return [(place, "fp32_precision", "tf32" if tf32 else "ieee") for place in (matmul, cudnn.conv)]

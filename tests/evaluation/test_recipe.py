@@ -20,6 +20,9 @@ WRONG = {
     "warmup": [1.0, -0.1],
     "label_smoothing": [1.0, -0.1],
     "crop": [-1, 0.5],
+    "cutout": [-1, 0.5],
+    "hopeless_after": [0, 1.5],
+    "hopeless_below": [-0.1, 1.1, math.nan],
     "threads": [0, 1.5],
     "time_limit_seconds": [0.0, -1.0, math.nan],
 }
@@ -72,3 +75,17 @@ def test_hyperparameters_override() -> None:
         Recipe().overridden((("batch_size", 1),))
     with pytest.raises(ConfigurationError, match="width"):
         Recipe().check_names((("epochs", 3), ("width", 3)))
+
+
+def test_hopeless_by_hand() -> None:
+    recipe = Recipe(hopeless_after=2, hopeless_below=0.5)
+    curves = {
+        (): False,
+        (0.1,): False,
+        (0.9, 0.4): True,
+        (0.1, 0.5): False,
+        (0.1, 0.6, 0.1): False,
+        (0.1, 0.4, 0.9): True,
+    }
+    assert {curve: recipe.is_hopeless(curve) for curve in curves} == curves
+    assert not any(Recipe(hopeless_below=1.0).is_hopeless(curve) for curve in curves)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 import subprocess
 import sys
 import threading
@@ -17,9 +18,10 @@ import torch
 from networks import SHORT, branches, chain, conv, convnet, global_state, perceptron, trainer
 
 from nas_gym.architecture import Candidate, Operation
+from nas_gym.builder import Network
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import Evaluation, Fidelity, Recipe, evaluate
+from nas_gym.evaluation import Evaluation, Fidelity, Recipe, evaluate, training
 from nas_gym.evaluation.training import TrainingEvaluator, choose_device
 
 Fault = Callable[..., None]
@@ -370,3 +372,44 @@ def test_real_photographs_of_clothes(real_data: Callable[[str], Path]) -> None:
     first, second = (one(trainer(clothes, recipe), small) for _ in range(2))
     assert first.accuracy is not None and first.accuracy > 0.7
     assert first.deterministic() == second.deterministic()
+
+
+def test_float32_of_cuda_is_set_and_restored(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
+    before = [place.fp32_precision for place in places]
+    seen: list[list[str]] = []
+    built = training.build
+    monkeypatch.setattr(
+        training, "build", lambda *a, **k: seen.append([place.fp32_precision for place in places]) or built(*a, **k)
+    )
+    for tf32 in (True, False):
+        assert one(trainer(digits, replace(SHORT, epochs=1, tf32=tf32)), perceptron()).ok
+        assert [place.fp32_precision for place in places] == before
+    assert seen == [["tf32", "tf32"], ["ieee", "ieee"]]
+
+
+def test_without_a_compiler_a_compiled_training_fails_clearly(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def refuses(*told: Any, **options: Any) -> Any:
+        return raising(InvalidCxxCompiler())
+
+    monkeypatch.setattr(torch, "compile", refuses)
+    failed = one(trainer(digits, replace(SHORT, compile=True)), perceptron())
+    assert failed.status == "invalid" and "train with compile=False (InvalidCxxCompiler" in failed.reason
+
+
+@pytest.mark.slow
+def test_compiled_trainings(digits: Dataset, tmp_path: Path) -> None:
+    """Compiled: nearly the numbers of the plain one, the same ones again and after an interruption, a plain module."""
+    recipe = replace(SHORT, epochs=3, compile=True)
+    plain = convnet(width=4)
+    with_dropout, without = (one(trainer(digits, recipe), candidate) for candidate in (DROPOUT, plain))
+    before = global_state()
+    interrupted = trainer(digits, recipe, checkpoints=tmp_path)
+    one(interrupted, DROPOUT, fidelity=Fidelity(stop=1))
+    module, progress = interrupted.train(DROPOUT)
+    assert progress.curve == with_dropout.curve and progress.loss == with_dropout.loss and global_state() == before
+    assert type(module) is Network and type(pickle.loads(pickle.dumps(module))) is Network
+    other = one(trainer(digits, replace(recipe, compile=False)), plain)
+    assert without.loss == pytest.approx(other.loss, rel=0.05) and with_dropout.ok

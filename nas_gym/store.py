@@ -35,7 +35,7 @@ _TABLE = sa.Table(
     sa.Column("evaluation", sa.Text, nullable=False),
     sa.Column("candidate", sa.Text, nullable=False),
 )
-_LIBPQ = ("postgresql", "postgresql+psycopg", "postgresql+psycopg2")  # drivers with PostgreSQL's own settings
+_PSYCOPG = "postgresql+psycopg"
 _PAGE = 500  # rows read at once
 # What shows that the database, not a row, is at fault. (Some drivers call a lost connection an InterfaceError.)
 _UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -48,7 +48,7 @@ class ResultStore:
     Threads may share one object, processes one database. Threads that put at the same time share a transaction.
 
     Args:
-        place: Path of a SQLite file, or any SQLAlchemy URL (``postgresql+psycopg://user:password@host/name``); None:
+        place: Path of a SQLite file, or any SQLAlchemy URL (``postgresql://user:password@host/name``); None:
             in memory.
         patience_seconds: How long to wait for another process that has the database locked, or for a server.
 
@@ -69,7 +69,7 @@ class ResultStore:
         options: dict[str, Any] = {"pool_pre_ping": not sqlite}  # a server may have been restarted
         if sqlite:
             options["connect_args"] = {"timeout": patience_seconds, "check_same_thread": False}
-        elif self.url.drivername in _LIBPQ and "connect_timeout" not in self.url.query:
+        elif self.url.drivername == _PSYCOPG and "connect_timeout" not in self.url.query:
             options["connect_args"] = {"connect_timeout": max(1, round(patience_seconds))}
         if memory:
             options["poolclass"] = StaticPool
@@ -160,11 +160,11 @@ class ResultStore:
             try:
                 connection.execute(sa.schema.CreateTable(_TABLE, if_not_exists=True))
                 connection.commit()
-            except (
-                IntegrityError,
-                ProgrammingError,
-            ):  # PostgreSQL's IF NOT EXISTS: another process was between the two
+            except (IntegrityError, ProgrammingError):
+                # Another process made it at the same time (to PostgreSQL that is a fault), or only others may make it.
                 connection.rollback()
+                if not sa.inspect(connection).has_table(_TABLE.name):
+                    raise
             connection.execute(sa.select(_TABLE).limit(1))  # all columns are there
 
     def _commit(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -201,18 +201,19 @@ class ResultStore:
         try:
             yield
         except _UNAVAILABLE as error:
-            sqlite = self.url.get_backend_name() == "sqlite"
-            advice = (
-                "the path, the disk and who else has it open" if sqlite else "its address and that its server is up"
-            )
-            raise StoreUnavailableError(f"{self._unusable(error)}; check {advice}") from None
+            local = self.url.get_backend_name() == "sqlite"
+            what = "the path, the disk and who else has it open" if local else "its address and that its server is up"
+            raise StoreUnavailableError(f"{self._unusable(error)}; check {what}") from None
         except DBAPIError as error:
             raise StoreError(f"{self._unusable(error)}; check its address and what it holds") from None
         except (NoSuchModuleError, ImportError) as error:
+            advice = '; pip install "nas-gym[postgresql]"' if self.url.drivername == _PSYCOPG else ""
             raise StoreError(
-                f"the store {self._shown} needs a database driver that is not installed ({_first_line(error)})"
+                f"the store {self._shown} needs a database driver that is not installed ({_first_line(error)}){advice}"
             ) from None
-        except (SQLAlchemyError, UnicodeEncodeError) as error:
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{self._unusable(error)}; rename what has that name") from None
+        except SQLAlchemyError as error:
             raise StoreError(f"{self._unusable(error)}; check its address") from None
 
     def _unusable(self, error: Exception) -> str:
@@ -271,7 +272,9 @@ def _url(place: str | Path | None) -> sa.URL:
         return sa.URL.create("sqlite")
     if isinstance(place, str) and "://" in place:
         try:
-            return sa.make_url(place)
+            url = sa.make_url(place)
         except (SQLAlchemyError, ValueError):
             raise StoreError(f"{place!r} is no database URL; expected such as sqlite:///results.sqlite") from None
+        # The driver that our extra installs, whatever this version of SQLAlchemy takes by default.
+        return url.set(drivername=_PSYCOPG) if url.drivername in ("postgresql", "postgres") else url
     return sa.URL.create("sqlite", database=str(place))

@@ -435,6 +435,13 @@ def test_addresses(url: str, words: str, refused: Callable[..., str]) -> None:
     assert words in message and "secret" not in message
 
 
+def test_without_the_driver_of_postgresql(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for url in ("postgresql://me:secret@host/x", "postgresql+psycopg://me:secret@host/x"):
+        message = refused(url)
+        assert 'pip install "nas-gym[postgresql]"' in message and "secret" not in message
+
+
 def test_an_empty_file_becomes_a_store(path: Path, opened: Callable[..., ResultStore]) -> None:
     path.touch()
     put(opened(), "k")

@@ -25,6 +25,10 @@ class StoreError(NasGymError):
     """The database of results cannot be opened, read or written."""
 
 
+class StoreUnavailableError(StoreError):
+    """The database of results is locked, full or down: it is the place that is at fault, not what was to be stored."""
+
+
 class RunError(NasGymError):
     """A run directory is missing, foreign, in use, unwritable or was made with other settings."""
 

@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -78,9 +79,10 @@ def check_store(make: Callable[[], Store], *, reopen: Callable[[], Store] | None
         store.put("copy", candidate, evaluation)
         break
     _require(len(store) == len(rows) + 1, "putting while iterating must work")
+    _check_threads(store, rows[0][1])
     if reopen is not None:
         other = reopen()
-        _require(len(other) == len(rows) + 1, "what is committed must be seen when the store is opened once more")
+        _require(len(other) == len(store), "what is committed must be seen when the store is opened once more")
         other.put("other", rows[0][1], rows[0][2])
         seen = store.get("other", rows[0][2].key, rows[0][2].fidelity, rows[0][2].repeat)
         _require(seen == rows[0][2], "what somebody else commits must be seen at once")
@@ -122,6 +124,29 @@ def _generators() -> tuple[object, ...]:
 
     numpy_state = [np.asarray(part).tolist() for part in np.random.get_state()]  # noqa: NPY002
     return random.getstate(), numpy_state, torch.get_rng_state().tolist()
+
+
+def _check_threads(store: Store, candidate: Candidate) -> None:
+    """Check puts of several threads at once: each thread's own answers, and one question that all of them answer."""
+    before = len(store)
+
+    def put(thread: int) -> bool:
+        for number in range(8):
+            answer = Evaluation(key=f"{thread} {number}", accuracy=number / 8)
+            store.put("threads", candidate, answer)
+            if store.get("threads", answer.key, "full", 0) != answer:
+                return False
+            store.put("threads", candidate, Evaluation(key="all", accuracy=thread / 4))
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(put, range(4)))
+    _require(all(seen), "what a thread has put must be there at once, whatever others put at the same time")
+    _require(len(store) == before + 33, f"4 threads put 33 questions, {len(store) - before} are there")
+    found = [evaluation.key for namespace, _, evaluation in store if namespace == "threads" and evaluation.key != "all"]
+    for thread in range(4):
+        own = [key for key in found if key.startswith(f"{thread} ")]
+        _require(own == [f"{thread} {number}" for number in range(8)], f"a thread's puts must stay in order, got {own}")
 
 
 Row = tuple[str, Candidate, Evaluation]

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from nas_gym.architecture import Architecture, Candidate, Operation
-from nas_gym.errors import StoreError
+from nas_gym.errors import StoreError, StoreUnavailableError
 from nas_gym.evaluation import Evaluation
 from nas_gym.store import ResultStore
 
@@ -33,6 +33,20 @@ for i in range(int(sys.argv[3])):
     store.put("space", CANDIDATE, Evaluation(key=f"{sys.argv[2]}{i}", accuracy=0.5, curve=(0.5,) * 300))
     print(f"{sys.argv[2]}{i}", flush=True)
 """
+# The same from eight threads at once, which share transactions.
+THREADED_WRITER = r"""
+import sys, threading
+from test_store import CANDIDATE, Evaluation, ResultStore
+store = ResultStore(sys.argv[1])
+def work(thread):
+    for i in range(int(sys.argv[3])):
+        key = f"{sys.argv[2]}{thread}-{i}"
+        store.put("space", CANDIDATE, Evaluation(key=key, accuracy=0.5, curve=(0.5,) * 300))
+        sys.stdout.write(key + "\n")
+        sys.stdout.flush()
+for thread in range(8):
+    threading.Thread(target=work, args=(thread,)).start()
+"""
 
 
 def put(store: ResultStore, *keys: str, **fields: Any) -> None:
@@ -44,9 +58,9 @@ def keys(store: ResultStore) -> list[str]:
     return [evaluation.key for _, _, evaluation in store]
 
 
-def writer(path: Path, prefix: str, n: int) -> "subprocess.Popen[str]":
+def writer(path: Path, prefix: str, n: int, code: str = WRITER) -> "subprocess.Popen[str]":
     env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    program = [sys.executable, "-c", WRITER, str(path), prefix, str(n)]
+    program = [sys.executable, "-c", code, str(path), prefix, str(n)]
     return subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=env)
 
 
@@ -179,6 +193,94 @@ def test_kill_at_random_instants_loses_nothing_committed(path: Path, opened: Cal
         assert set(committed) <= set(found) and len(found) == len(set(found))
         assert len(found) <= len(committed) + round_ + 1  # of each kill, at most one whose key was not printed yet
     assert len(committed) > 6
+
+
+def test_kill_while_threads_share_transactions_loses_nothing_committed(
+    path: Path, opened: Callable[..., ResultStore]
+) -> None:
+    generator = random.Random(1)
+    committed: list[str] = []
+    for round_ in range(4):
+        process = writer(path, f"r{round_} ", 10_000, THREADED_WRITER)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(generator.randrange(20, 60))]
+        time.sleep(generator.random() * 0.02)
+        process.send_signal(signal.SIGKILL)
+        lines += process.stdout.readlines()
+        process.wait()
+        process.stdout.close()
+        committed += [line.strip() for line in lines if line.endswith("\n")]
+        store = opened()
+        found = keys(store)
+        store.close()
+        assert set(committed) <= set(found) and len(found) == len(set(found))
+        # Of each kill: per thread at most one that was committed and not printed.
+        assert len(found) <= len(committed) + 8 * (round_ + 1)
+    assert len(committed) > 80
+
+
+def test_puts_at_the_same_time_share_a_transaction(path: Path, opened: Callable[..., ResultStore]) -> None:
+    store = opened(patience_seconds=30)
+    commits: list[Any] = []
+    sa.event.listen(store._engine, "commit", commits.append)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor(7) as pool:
+        puts = [pool.submit(put, store, f"k{i}") for i in range(7)]
+        deadline = time.monotonic() + 20
+        while len(store._group._waiting) < 6 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not any(one.done() for one in puts)
+        other.execute("ROLLBACK")
+        for one in puts:
+            one.result()
+    other.close()
+    assert len(commits) == 2 and sorted(keys(store)) == [f"k{i}" for i in range(7)]
+
+
+def test_many_in_one_transaction(opened: Callable[..., ResultStore]) -> None:
+    store = opened()
+    put(store, "k1", "k2", accuracy=0.25)
+    commits: list[Any] = []
+    sa.event.listen(store._engine, "commit", commits.append)
+    answers = [Evaluation(key=key, accuracy=number / 8) for number, key in enumerate(("k0", "k1", "k3", "k0"))]
+    store.put_many("space", [(CANDIDATE, answer) for answer in answers])
+    assert len(commits) == 1
+    assert keys(store) == ["k2", "k1", "k3", "k0"]  # what is replaced moves to the end; of one question the last counts
+    assert store.get("space", "k0", "full", 0) == answers[3] and store.get("space", "k1", "full", 0) == answers[1]
+    store.put_many("space", [])
+    assert len(commits) == 1
+
+
+def test_many_are_committed_all_or_none(opened: Callable[..., ResultStore]) -> None:
+    store = opened()
+    put(store, "k0")
+    with store._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
+    long = [(CANDIDATE, Evaluation(key=f"k{i}", accuracy=0.25, curve=(0.5,) * 100)) for i in range(50)]
+    with pytest.raises(StoreUnavailableError, match="full"):
+        store.put_many("space", long)
+    assert [evaluation.accuracy for _, _, evaluation in store] == [0.5]
+
+
+def test_text_that_no_database_holds(opened: Callable[..., ResultStore]) -> None:
+    store = opened()
+    with pytest.raises(StoreError, match="surrogates"):
+        store.put("a folder \udcff", CANDIDATE, Evaluation(key="k", accuracy=0.5))
+    put(store, "k", device="\udcff \0")  # inside JSON it is escaped
+    assert next(iter(store))[2].device == "\udcff \0"
+
+
+def test_get_many(opened: Callable[..., ResultStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas_gym.store._PAGE", 3)
+    store = opened()
+    put(store, *(f"k{i}" for i in range(5)))
+    put(store, "k0", repeat=1, accuracy=0.75)
+    asked = [("k4", "full", 0), ("missing", "full", 0), ("k0", "full", 1), ("k0", "full", 0), ("k4", "full", 0)]
+    assert store.get_many("space", asked) == [store.get("space", *question) for question in asked]
+    assert [found is None for found in store.get_many("space", asked)] == [False, True, False, False, False]
+    assert store.get_many("elsewhere", asked) == [None] * 5 and store.get_many("space", []) == []
 
 
 def test_kill_at_the_very_beginning(path: Path, opened: Callable[..., ResultStore]) -> None:
@@ -331,6 +433,13 @@ def test_places_that_are_no_files(tmp_path: Path, refused: Callable[..., str]) -
 def test_addresses(url: str, words: str, refused: Callable[..., str]) -> None:
     message = refused(url)
     assert words in message and "secret" not in message
+
+
+def test_without_the_driver_of_postgresql(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    for url in ("postgresql://me:secret@host/x", "postgresql+psycopg://me:secret@host/x"):
+        message = refused(url)
+        assert 'pip install "nas-gym[postgresql]"' in message and "secret" not in message
 
 
 def test_an_empty_file_becomes_a_store(path: Path, opened: Callable[..., ResultStore]) -> None:

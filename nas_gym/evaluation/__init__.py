@@ -1,8 +1,9 @@
 """Evaluations and the evaluators that make them.
 
-`TrainingEvaluator` needs torch and is imported only when it is asked for.
+What needs torch (`TrainingEvaluator`, `ProxyEvaluator`, `SupernetEvaluator`) is imported only when it is asked for.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.evaluation.evaluation import (
@@ -21,10 +22,12 @@ from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
 
 if TYPE_CHECKING:
+    from nas_gym.evaluation.proxies import PROXIES, ProxyEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
 
 __all__ = [
     "FULL",
+    "PROXIES",
     "STATUSES",
     "ConstantEvaluator",
     "Evaluation",
@@ -32,6 +35,7 @@ __all__ = [
     "Fidelity",
     "HashEvaluator",
     "PlantedEvaluator",
+    "ProxyEvaluator",
     "Recipe",
     "Status",
     "Store",
@@ -44,9 +48,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "TrainingEvaluator":
-        from nas_gym.evaluation.training import TrainingEvaluator
+_NEEDS_TORCH = {
+    "PROXIES": "proxies",
+    "ProxyEvaluator": "proxies",
+    "TrainingEvaluator": "training",
+}
 
-        return TrainingEvaluator
+
+def __getattr__(name: str) -> Any:
+    if name in _NEEDS_TORCH:
+        return getattr(import_module(f"nas_gym.evaluation.{_NEEDS_TORCH[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

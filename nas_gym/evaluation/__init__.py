@@ -24,11 +24,13 @@ from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, Plant
 
 if TYPE_CHECKING:
     from nas_gym.evaluation.processes import ProcessEvaluator
+    from nas_gym.evaluation.proxies import PROXIES, ProxyEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
     from nas_gym.evaluation.worker import HandedOver
 
 __all__ = [
     "FULL",
+    "PROXIES",
     "STATUSES",
     "ConstantEvaluator",
     "Evaluation",
@@ -38,6 +40,7 @@ __all__ = [
     "HashEvaluator",
     "PlantedEvaluator",
     "ProcessEvaluator",
+    "ProxyEvaluator",
     "Recipe",
     "Status",
     "Store",
@@ -53,13 +56,15 @@ __all__ = [
 
 # Heavy, and so imported when they are asked for.
 _LAZY = {
-    "HandedOver": "nas_gym.evaluation.worker",
-    "ProcessEvaluator": "nas_gym.evaluation.processes",
-    "TrainingEvaluator": "nas_gym.evaluation.training",
+    "HandedOver": "worker",
+    "PROXIES": "proxies",
+    "ProcessEvaluator": "processes",
+    "ProxyEvaluator": "proxies",
+    "TrainingEvaluator": "training",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(f"nas_gym.evaluation.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -87,7 +87,7 @@ class SearchSettings:
         """Return the environment without wrappers.
 
         Raises:
-            ConfigurationError: The id is unknown, an argument is, or it makes something else.
+            ConfigurationError: The id is unknown, an argument is, or it makes something else, or rewards are vectors.
             DatasetError: Its data can't be loaded.
         """
         try:
@@ -101,6 +101,11 @@ class SearchSettings:
             ) from None
         if not isinstance(env, ArchitectureEnv):
             raise ConfigurationError(f"{self.env!r} makes a {type(env).__name__}; a search needs an ArchitectureEnv")
+        if hasattr(env, "reward_dim"):
+            raise ConfigurationError(
+                "agents learn from one number, and the objective is a vector; give it weights, such as "
+                "objective=weighted:accuracy=1:macs=0.05"
+            )
         return env
 
 

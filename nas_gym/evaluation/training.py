@@ -19,6 +19,8 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, resolved, trained_architecture
 from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
 from nas_gym.evaluation.recipe import Recipe
+from nas_gym.latency import measure_latency
+from nas_gym.operations import Shape
 from nas_gym.randomness import derived_seed, isolated_generators
 
 # Called with every finished training before its evaluation is returned, and so before it is stored.
@@ -69,6 +71,8 @@ class TrainingEvaluator:
         evaluation_seed: Seeds trainings; separate from the search's seed, so that searches share a store.
         keep: Called with candidate, evaluation and trained module (on the device, in evaluation mode) of
             every successful training before its evaluation is returned.
+        latency: Whether the latency of every trained network is measured (`nas_gym.latency`), beside its training
+            time. It is wall-clock time on this machine, and so not reproducible bit for bit.
     """
 
     def __init__(
@@ -79,19 +83,22 @@ class TrainingEvaluator:
         device: str = "auto",
         evaluation_seed: int = 0,
         keep: Keep | None = None,
+        latency: bool = False,
     ) -> None:
         self.dataset = dataset
         self.device = choose_device(device)
         self.recipe = (recipe or Recipe()).settled(dataset.input_shape, self.device.type)
         self.evaluation_seed = evaluation_seed
         self.keep = keep
+        self.latency = bool(latency)
         self._splits: dict[str, Tensors] = {}
 
     @property
     def identity(self) -> str:
         """Data, recipe, seed and kind of device."""
         data = f"{self.dataset.name}:{self.dataset.fingerprint}"
-        return f"training/1 {data} {self.recipe} seed={self.evaluation_seed} {self.device.type}"
+        measured = " latency" if self.latency else ""
+        return f"training/1 {data} {self.recipe} seed={self.evaluation_seed} {self.device.type}{measured}"
 
     def submit(
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
@@ -139,6 +146,8 @@ class TrainingEvaluator:
             except Exception as error:
                 outcome = dict(zip(("status", "reason"), self._failure(error), strict=True))
             seconds = time.perf_counter() - started
+            if self.latency and module is not None:
+                outcome |= self._latency(module, architecture.input_shape)
             evaluation = Evaluation(
                 key=candidate.key,
                 fidelity=str(fidelity),
@@ -157,6 +166,19 @@ class TrainingEvaluator:
             if self.keep is not None and module is not None:
                 self.keep(candidate, evaluation, module)
         return evaluation
+
+    def _latency(self, module: nn.Module, input_shape: Shape) -> dict[str, float]:
+        """Return the latency fields of an evaluation, for one sample, in the layout and precision of the training."""
+        recipe = self.recipe
+        measured = measure_latency(
+            module,
+            input_shape,
+            device=self.device,
+            threads=recipe.threads or 1,
+            channels_last=bool(recipe.channels_last),
+            mixed_precision=recipe.mixed_precision,
+        )
+        return {"latency_ms": measured.median_ms, "latency_iqr_ms": measured.iqr_ms}
 
     def _split(self, name: SplitName) -> Tensors:
         if name not in self._splits:

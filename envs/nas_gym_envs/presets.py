@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, StoredEvaluator
+from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, Repeated, StoredEvaluator
 from nas_gym.objective import Objective, VectorObjective, named_objective
 from nas_gym.operations import Number, Shape
 from nas_gym.registration import CHAIN
@@ -67,7 +67,7 @@ _RECIPE_OPTIONS = tuple(f.name for f in fields(Recipe))
 _TRAINER_OPTIONS = ("device", "evaluation_seed", "latency")
 _ENV_OPTIONS = ("budget", "encoder", "illegal_reward", "render_mode")
 _OPTIONS = (*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, *_TRAINER_OPTIONS, *_ENV_OPTIONS)
-_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "objective")
+_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "objective", "repeats")
 
 
 def make_chain(
@@ -79,6 +79,7 @@ def make_chain(
     hyperparameters: Sequence[str] | Mapping[str, Sequence[Number]] = (),
     evaluator: str | Evaluator = "training",
     objective: str | Objective | VectorObjective | None = None,
+    repeats: int = 1,
     **options: Any,
 ) -> ArchitectureEnv:
     """Return a chain environment; what ``gym.make("nas_gym/Chain-v0", …)`` calls.
@@ -92,6 +93,7 @@ def make_chain(
         evaluator: ``"training"``; ``"constant"`` or ``"hash"``, which train nothing; or an `Evaluator`.
         objective: A text such as ``"soft-macs:1e6"`` (`nas_gym.objective.named_objective`), or an objective; by
             default the validation accuracy.
+        repeats: Trainings of every candidate, each with its own seed; their mean is what counts (`Repeated`).
         **options: Data (data_root, download, first_per_class, first_test_per_class, validation_share, split_seed,
             image_size),
             limits (max_parameters, max_macs, min_resolution, min_layers), the recipe's fields (epochs, batch_size,
@@ -134,6 +136,10 @@ def make_chain(
         hyperparameters=hyperparameters,
     )
     made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
+    if evaluator == "training" and repeats != 1:
+        made = Repeated(made, repeats)
+    elif repeats != 1:
+        raise ConfigurationError(f"repeats are for evaluator='training'; wrap another one in Repeated, got {repeats!r}")
     return ArchitectureEnv(space, made, goal, **options)
 
 

@@ -17,6 +17,7 @@ from nas_gym.evaluation.evaluation import (
     resolved,
 )
 from nas_gym.evaluation.recipe import Recipe
+from nas_gym.evaluation.repeated import Repeated
 from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
 
@@ -33,6 +34,7 @@ __all__ = [
     "HashEvaluator",
     "PlantedEvaluator",
     "Recipe",
+    "Repeated",
     "Status",
     "Store",
     "StoredEvaluator",

@@ -31,7 +31,7 @@ class Repeated:
     """
 
     def __init__(self, evaluator: Evaluator, repeats: int) -> None:
-        if not isinstance(repeats, Integral) or isinstance(repeats, bool) or repeats < 1:
+        if not _positive(repeats):
             raise ConfigurationError(f"repeats is a whole number, at least 1, got {repeats!r}")
         self.evaluator = evaluator
         self.repeats = int(repeats)
@@ -91,6 +91,10 @@ def mean_of(evaluations: Sequence[Evaluation], *, repeat: int = 0) -> Evaluation
     epochs = zip(*(evaluation.curve for evaluation in evaluations), strict=False)  # as long as the shortest
     curve = tuple(math.fsum(epoch) / len(epoch) for epoch in epochs)
     return replace(first, **costs, **means, standard_error=error, curve=curve)
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

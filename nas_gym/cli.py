@@ -73,6 +73,10 @@ def search(
         str | None, typer.Option(help="Database URL or SQLite file of results that searches share.")
     ] = None,
     explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
+    confirm: Annotated[
+        int, typer.Option(help="Best networks to train again before one is named; beyond the budget.", min=0)
+    ] = 3,
+    confirm_repeats: Annotated[int, typer.Option(help="How often each of them.", min=0)] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
@@ -98,6 +102,8 @@ def search(
             seed=seed,
             explain=explain,
             store=store,
+            confirm=confirm,
+            confirm_repeats=confirm_repeats,
         )
         place = run_dir if run_dir is not None else _free_place(f"{env.split('/')[-1]}-{agent}-seed{seed}")
     with reporting(resume=place):
@@ -132,6 +138,10 @@ def resume(
 def show(
     run: RunArgument,
     top: Annotated[int, typer.Option(help="How many networks.", min=1)] = 5,
+    pareto: Annotated[
+        str | None,
+        typer.Option(help="Also the Pareto front of accuracy and this: parameters, macs or latency_ms."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the best networks of a run, and what moved the controller at each decision of the best one."""
@@ -141,9 +151,9 @@ def show(
 
         loaded = nas_gym.load(run)
         if as_json:
-            print(json.dumps(reports.run_as_json(loaded, top)))
+            print(json.dumps(reports.run_as_json(loaded, top, pareto)))
         else:
-            reports.print_run(loaded, top, Console(highlight=False, emoji=False))
+            reports.print_run(loaded, top, Console(highlight=False, emoji=False), pareto)
 
 
 @app.command()

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas_gym import standard_error
+from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.run import Ranked, Run
 from nas_gym.run_directory import DECISIONS, FIGURES, POLICY, TENSORBOARD
 
@@ -30,10 +32,17 @@ PACKAGES = (
 )
 
 
-def run_as_json(run: Run, top: int) -> dict[str, Any]:
-    """Return a run as JSON-ready data: settings, result, the best networks, the explanation, the history."""
+def run_as_json(run: Run, top: int, pareto: str | None = None) -> dict[str, Any]:
+    """Return a run as JSON-ready data: settings, result, the best networks, the explanation, the history.
+
+    Args:
+        run: The run.
+        top: How many networks.
+        pareto: The cost (`nas_gym.costs.COSTS`) whose front with the accuracy is told too; None: none.
+    """
     best = run.best(top)
-    return {
+    front = {} if pareto is None else {"pareto": [_ranked_as_json(ranked) for ranked in run.pareto(pareto)]}
+    return front | {
         "run_dir": str(run.path),
         "state": run.content["state"],
         "settings": run.settings,
@@ -44,14 +53,17 @@ def run_as_json(run: Run, top: int) -> dict[str, Any]:
     }
 
 
-def print_run(run: Run, top: int, console: Console) -> None:
-    """Print a run for people."""
+def print_run(run: Run, top: int, console: Console, pareto: str | None = None) -> None:
+    """Print a run for people; with the name of a cost, also its Pareto front with the accuracy."""
     best = run.best(top)  # reads the store before anything is printed
+    front = None if pareto is None else run.pareto(pareto)
     _print_head(run, console)
     if not best:
         console.print("No network has been evaluated successfully yet.")
         return
-    _print_best(best, console)
+    _print_networks(best, console, "Best networks")
+    if front is not None:
+        _print_networks(front, console, f"Pareto front of accuracy and {pareto}: no network beats these in both")
     _print_explanation(run, console)
     _print_next(run, console)
 
@@ -63,15 +75,32 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
     if not best:
         console.print("No network was evaluated successfully; the failures are in the history (nas-gym show --json).")
         return
-    _print_best(best, console)
-    found = summary["best"]
-    test = "" if found["test_accuracy"] is None else f", test accuracy [bold]{found['test_accuracy']:.4f}[/bold]"
-    console.print(
-        f"\nBest network: validation accuracy [bold]{found['validation_accuracy']:.4f}[/bold]{test}, "
-        f"{found['parameters']:,} parameters, {found['macs']:,} MACs."
-    )
+    _print_networks(best, console, "Best networks")
+    console.print(f"\n{_ending(summary)}", soft_wrap=True)
     _print_explanation(run, console)
     _print_next(run, console)
+
+
+def _ending(summary: dict[str, Any]) -> str:
+    """Return what is known of the best network, and how it was chosen."""
+    found, confirmation = summary["best"], summary.get("confirmation")
+    n = found.get("trainings", 1)
+    over = f" (mean of {n} trainings)" if n > 1 else ""
+    accuracy = standard_error.shown(found["validation_accuracy"], found.get("validation_standard_error"))
+    of_first = ", test accuracy" if n == 1 else ", test accuracy of the first training"
+    test = standard_error.shown(found["test_accuracy"], found.get("test_standard_error"))
+    tested = "" if found["test_accuracy"] is None else f"{of_first} [bold]{test}[/bold]"
+    chosen = ""
+    if confirmation:
+        failed = f", of which {confirmation['failed']} failed" if confirmation["failed"] else ""
+        chosen = (
+            f"\nThe best {confirmation['candidates']} were trained {confirmation['repeats']} more times each{failed}, "
+            "beyond the budget, before it was named."
+        )
+    return (
+        f"Best network: validation accuracy [bold]{accuracy}[/bold]{over}{tested}, "
+        f"{found['parameters']:,} parameters, {found['macs']:,} MACs.{chosen}"
+    )
 
 
 def _print_head(run: Run, console: Console) -> None:
@@ -88,19 +117,37 @@ def _print_head(run: Run, console: Console) -> None:
     )
 
 
-def _print_best(best: list[Ranked], console: Console) -> None:
-    table = Table("", "validation", "parameters", "MACs", "episode", "decisions", title="Best networks", expand=False)
-    for place, ranked in enumerate(best, start=1):
+def _print_networks(networks: list[Ranked], console: Console, title: str) -> None:
+    timed = any(ranked.evaluation.latency_ms is not None for ranked in networks)
+    repeated = any(ranked.n > 1 for ranked in networks)
+    columns = ["", "validation", *(["trainings"] if repeated else []), "parameters", "MACs"]
+    table = Table(*columns, *(["latency"] if timed else []), "episode", "decisions", title=title, expand=False)
+    for place, ranked in enumerate(networks, start=1):
         evaluation = ranked.evaluation
         table.add_row(
             str(place),
-            f"{evaluation.accuracy:.4f}",
+            _value(evaluation),
+            *([str(ranked.n)] if repeated else []),
             f"{evaluation.parameters:,}",
             f"{evaluation.macs:,}",
+            *([_latency(evaluation)] if timed else []),
             str(ranked.episode),
             escape(" → ".join(choice for _, choice in ranked.choices)),
         )
     console.print(table)
+
+
+def _value(evaluation: Evaluation) -> str:
+    if evaluation.accuracy is None and evaluation.proxy is not None:
+        return f"proxy {evaluation.proxy:.6g}"
+    return standard_error.shown(evaluation.accuracy, evaluation.standard_error)
+
+
+def _latency(evaluation: Evaluation) -> str:
+    if evaluation.latency_ms is None:
+        return "not measured"
+    spread = "" if evaluation.latency_iqr_ms is None else f" (IQR {evaluation.latency_iqr_ms:.2f})"
+    return f"{evaluation.latency_ms:.2f} ms{spread}"
 
 
 def _print_explanation(run: Run, console: Console) -> None:
@@ -131,7 +178,12 @@ def _ranked_as_json(ranked: Ranked) -> dict[str, Any]:
         "choices": [list(pair) for pair in ranked.choices],
         "key": ranked.candidate.key,
         "episode": ranked.episode,
-        "validation_accuracy": ranked.evaluation.accuracy,
+        "validation_accuracy": ranked.accuracy,
+        "validation_standard_error": ranked.standard_error,
+        "trainings": ranked.n,
+        "proxy": ranked.evaluation.proxy,
+        "latency_ms": ranked.evaluation.latency_ms,
+        "latency_iqr_ms": ranked.evaluation.latency_iqr_ms,
         "parameters": ranked.evaluation.parameters,
         "macs": ranked.evaluation.macs,
         "candidate": ranked.candidate.to_json(),
@@ -147,7 +199,7 @@ def print_samples(drawn: list[dict[str, Any]], console: Console) -> None:
             f"{one['probability']:.2g}",
             f"{one['parameters']:,}",
             f"{one['macs']:,}",
-            "not evaluated" if known is None else f"{known:.4f}",
+            "not evaluated" if known is None else standard_error.shown(known, one.get("validation_standard_error")),
             escape(" → ".join(choice for _, choice in one["choices"])),
         )
     console.print(table)

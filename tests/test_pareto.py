@@ -20,7 +20,7 @@ def by_definition(points: list[list[float]]) -> list[bool]:
 
 @given(st.integers(1, 4).flatmap(lambda k: st.lists(st.lists(NUMBERS, min_size=k, max_size=k), max_size=12)))
 def test_the_front_is_what_nothing_beats(points: list[list[float]]) -> None:
-    found = front(np.array(points, dtype=float).reshape(len(points), -1))
+    found = front(np.array(points, dtype=float).reshape(len(points), len(points[0]) if points else 2))
     assert found.dtype == np.bool_ and found.tolist() == by_definition(points)
 
 

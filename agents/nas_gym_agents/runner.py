@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
@@ -31,10 +31,16 @@ from nas_gym.run_directory import (
 )
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
+from nas_gym_agents.confirmation import Confirmation, confirm
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
 from nas_gym_envs import ArchitectureEnv, Budget
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas_gym.evaluation.training import TrainingEvaluator
 
 NETWORK_PICTURE = "network.png"
 EXPLANATION_PICTURE = "explained.png"
@@ -128,10 +134,22 @@ class _Parts:
         self.budget: Budget = settings.make_budget()
         self.agent = settings.make_agent()
         self.env: ArchitectureEnv = settings.make_env()
-        inner = self.env.evaluator
-        self.evaluator: Evaluator = inner.evaluator if isinstance(inner, StoredEvaluator) else inner
+        # What decides which trainings to ask for (repeats) goes around the store, what trains inside it.
+        self._around: list[Any] = []
+        self.evaluator: Evaluator = self.env.evaluator
+        while hasattr(self.evaluator, "evaluator"):
+            if not isinstance(self.evaluator, StoredEvaluator):
+                self._around.append(self.evaluator)
+            self.evaluator = self.evaluator.evaluator
         self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
         self.shared = ResultStore(settings.store) if settings.store else None
+
+    def connect(self, stored: StoredEvaluator) -> None:
+        """Have the environment ask a store, which asks who trains."""
+        for wrapper in self._around[-1:]:
+            wrapper.evaluator = stored
+        self.env.evaluator = self._around[0] if self._around else stored
+        self.env.budget = self.budget
 
 
 def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
@@ -165,8 +183,8 @@ class _Search:
         self._evaluator = StoredEvaluator(
             parts.evaluator, self._store, namespace=env.space.name, retry_failed=retry_failed
         )
-        env.evaluator, env.budget = self._evaluator, parts.budget
-        self._weights = BestWeights(run.path / WEIGHTS, settings.keep_weights)
+        parts.connect(self._evaluator)
+        self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(parts.evaluator, "keep"):
             parts.evaluator.keep = self._weights
         run.finish_swap()
@@ -186,11 +204,28 @@ class _Search:
         env = _Watched(self._parts.env, self._episode)
         try:
             found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
+            self._swap_in()
+            confirmation = self._confirm()
         except KeyboardInterrupt:
             self._run.update(state="interrupted")
             raise
-        self._swap_in()
-        return self._finish(found.updates)
+        return self._finish(found.updates, confirmation)
+
+    def _confirm(self) -> Confirmation | None:
+        """Train the best networks again; None where nothing is trained, or nothing is asked for."""
+        settings = self._parts.settings
+        if self._trainer is None or not settings.confirm or not settings.confirm_repeats:
+            return None
+        best = [ranked.candidate for ranked in Run(self._run.path).best(settings.confirm)]
+        repeats = settings.env_args.get("repeats", 1)
+        return confirm(self._evaluator, best, settings.confirm_repeats, first=repeats) if best else None
+
+    @property
+    def _trainer(self) -> "TrainingEvaluator | None":
+        from nas_gym.evaluation.training import TrainingEvaluator
+
+        trainer = self._parts.evaluator
+        return trainer if isinstance(trainer, TrainingEvaluator) else None
 
     def _episode(self, actions: tuple[int, ...], slots: tuple[int, ...], reward: float, info: dict[str, Any]) -> None:
         evaluation = self._parts.env.last_evaluation if "evaluation" in info else None
@@ -249,7 +284,7 @@ class _Search:
         if self._replayed:  # stopped before the replay caught up: the old files stay
             shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
-    def _finish(self, updates: int) -> dict[str, Any]:
+    def _finish(self, updates: int, confirmation: Confirmation | None) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
         best = next(iter(run.best(1)), None)
         summary: dict[str, Any] = {
@@ -259,6 +294,7 @@ class _Search:
             "from_store": tally.from_store,
             "failures": dict(tally.failures),
             "updates": updates,
+            "confirmation": confirmation.to_json() if confirmation else None,
             "env": settings.env,
             "agent": settings.agent,
             "seed": settings.seed,
@@ -268,8 +304,10 @@ class _Search:
             summary["best"] = {
                 "actions": list(best.actions),
                 "key": best.candidate.key,
-                "validation_accuracy": best.evaluation.accuracy,
-                "test_accuracy": self._test_accuracy(best.candidate),
+                "validation_accuracy": best.accuracy,
+                "validation_standard_error": best.standard_error,
+                "trainings": best.n,
+                **self._test(best.candidate),
                 "parameters": best.evaluation.parameters,
                 "macs": best.evaluation.macs,
                 "choices": dict(best.choices),
@@ -296,28 +334,35 @@ class _Search:
             title = "What moved the controller at each decision of the best network"
             account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
-    def _test_accuracy(self, candidate: Candidate) -> float | None:
-        """Return the accuracy on the test split, touched here and nowhere else.
+    def _test(self, candidate: Candidate) -> dict[str, float | None]:
+        """Return the accuracy on the test split, touched here and nowhere else, and its standard error.
 
-        None without a training evaluator, or where a network of a shared store can't be trained here.
+        It is that of the network's first training, whose weights are kept. Both are None without a training evaluator,
+        or where a network of a shared store can't be trained here.
         """
-        from nas_gym.evaluation.training import TrainingEvaluator
+        from nas_gym import standard_error
 
-        trainer = self._parts.evaluator
-        if not isinstance(trainer, TrainingEvaluator):
-            return None
+        trainer, tested, error = self._trainer, None, None
+        if trainer is not None and (module := self._trained(trainer, candidate)) is not None:
+            tested = trainer.test_accuracy(module)
+            error = standard_error.of_share(tested, len(trainer.dataset.test))
+        return {"test_accuracy": tested, "test_standard_error": error}
+
+    def _trained(self, trainer: "TrainingEvaluator", candidate: Candidate) -> "nn.Module | None":
+        """Return the network after its first training, whose weights are kept from now on; None if that fails here."""
         file = self._weights.find(candidate.key)
-        if file is None:  # trained by another search that shares the store: train it again, to the same weights
-            try:
-                module, _ = trainer.train(candidate)
-            except Exception:  # what another machine could train, this one may not: too little memory, too slow
-                return None
-            evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
-            if evaluation is not None:
-                self._weights(candidate, evaluation, module)
-        else:
-            module = read_module(file)
-        return trainer.test_accuracy(module)
+        if file is not None:
+            module: nn.Module = read_module(file)
+            return module
+        # Trained by another search that shares the store, or not among the best by one training alone.
+        try:
+            module, _ = trainer.train(candidate)
+        except Exception:  # what another machine could train, this one may not: too little memory, too slow
+            return None
+        evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
+        if evaluation is not None:
+            self._weights.write(candidate, evaluation, module)
+        return module
 
 
 class _Watched(gym.Wrapper[Any, Any, Any, Any]):

@@ -74,9 +74,9 @@ def search(
     ] = None,
     explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
     confirm: Annotated[
-        int, typer.Option(help="Best networks to train again before one is named; beyond the budget.", min=0)
+        int, typer.Option(help="Best networks to train again before one is named; beyond the budget.")
     ] = 3,
-    confirm_repeats: Annotated[int, typer.Option(help="How often each of them.", min=0)] = 2,
+    confirm_repeats: Annotated[int, typer.Option(help="How often each of them.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
@@ -142,6 +142,7 @@ def show(
         str | None,
         typer.Option(help="Also the Pareto front of accuracy and this: parameters, macs or latency_ms."),
     ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw that front into a file (.png, .svg, .pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the best networks of a run, and what moved the controller at each decision of the best one."""
@@ -150,6 +151,8 @@ def show(
         from nas_gym import reports
 
         loaded = nas_gym.load(run)
+        if figure is not None:
+            reports.draw_front(loaded, pareto, figure)
         if as_json:
             print(json.dumps(reports.run_as_json(loaded, top, pareto)))
         else:

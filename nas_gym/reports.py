@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas_gym import standard_error
+from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.run import Ranked, Run
 from nas_gym.run_directory import DECISIONS, FIGURES, POLICY, TENSORBOARD
@@ -61,11 +62,29 @@ def print_run(run: Run, top: int, console: Console, pareto: str | None = None) -
     if not best:
         console.print("No network has been evaluated successfully yet.")
         return
-    _print_networks(best, console, "Best networks")
+    _print_networks(best, console, _title(run))
     if front is not None:
         _print_networks(front, console, f"Pareto front of accuracy and {pareto}: no network beats these in both")
     _print_explanation(run, console)
     _print_next(run, console)
+
+
+def draw_front(run: Run, cost: str | None, file: Path) -> None:
+    """Draw the Pareto front of accuracy and a cost into a file, whose name says the format.
+
+    Raises:
+        ConfigurationError: No cost is named, or the file can't be written.
+        RunError: No network of the run tells the cost.
+    """
+    from nas_gym.pareto_figure import pareto_figure
+
+    if cost is None:
+        raise ConfigurationError("--figure draws a Pareto front; name its cost with --pareto, such as --pareto macs")
+    figure = pareto_figure(run.best(len(run.history)), run.pareto(cost), cost)
+    try:
+        figure.savefig(file, dpi=110)
+    except (OSError, ValueError) as error:  # ValueError: matplotlib knows no such format
+        raise ConfigurationError(f"the figure {str(file)!r} can't be written ({error})") from None
 
 
 def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
@@ -75,10 +94,15 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
     if not best:
         console.print("No network was evaluated successfully; the failures are in the history (nas-gym show --json).")
         return
-    _print_networks(best, console, "Best networks")
+    _print_networks(best, console, _title(run))
     console.print(f"\n{_ending(summary)}", soft_wrap=True)
     _print_explanation(run, console)
     _print_next(run, console)
+
+
+def _title(run: Run) -> str:
+    objective = run.settings.get("env_args", {}).get("objective")
+    return "Best networks" if objective is None else f"Best networks, by the objective {objective}"
 
 
 def _ending(summary: dict[str, Any]) -> str:
@@ -90,6 +114,9 @@ def _ending(summary: dict[str, Any]) -> str:
     of_first = ", test accuracy" if n == 1 else ", test accuracy of the first training"
     test = standard_error.shown(found["test_accuracy"], found.get("test_standard_error"))
     tested = "" if found["test_accuracy"] is None else f"{of_first} [bold]{test}[/bold]"
+    latency = ""
+    if found.get("latency_ms") is not None:
+        latency = f", {found['latency_ms']:.2f} ms (IQR {found['latency_iqr_ms']:.2f})"
     chosen = ""
     if confirmation:
         failed = f", of which {confirmation['failed']} failed" if confirmation["failed"] else ""
@@ -99,7 +126,7 @@ def _ending(summary: dict[str, Any]) -> str:
         )
     return (
         f"Best network: validation accuracy [bold]{accuracy}[/bold]{over}{tested}, "
-        f"{found['parameters']:,} parameters, {found['macs']:,} MACs.{chosen}"
+        f"{found['parameters']:,} parameters, {found['macs']:,} MACs{latency}.{chosen}"
     )
 
 
@@ -119,18 +146,17 @@ def _print_head(run: Run, console: Console) -> None:
 
 def _print_networks(networks: list[Ranked], console: Console, title: str) -> None:
     timed = any(ranked.evaluation.latency_ms is not None for ranked in networks)
-    repeated = any(ranked.n > 1 for ranked in networks)
-    columns = ["", "validation", *(["trainings"] if repeated else []), "parameters", "MACs"]
-    table = Table(*columns, *(["latency"] if timed else []), "episode", "decisions", title=title, expand=False)
+    table = Table(title=title, expand=False)
+    for name in ("", "validation", "parameters", "MACs, latency" if timed else "MACs", "episode"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("decisions")
     for place, ranked in enumerate(networks, start=1):
         evaluation = ranked.evaluation
         table.add_row(
             str(place),
-            _value(evaluation),
-            *([str(ranked.n)] if repeated else []),
+            _value(evaluation) + (f"\n({ranked.n} trainings)" if ranked.n > 1 else ""),
             f"{evaluation.parameters:,}",
-            f"{evaluation.macs:,}",
-            *([_latency(evaluation)] if timed else []),
+            f"{evaluation.macs:,}" + _latency(evaluation),
             str(ranked.episode),
             escape(" → ".join(choice for _, choice in ranked.choices)),
         )
@@ -145,9 +171,9 @@ def _value(evaluation: Evaluation) -> str:
 
 def _latency(evaluation: Evaluation) -> str:
     if evaluation.latency_ms is None:
-        return "not measured"
-    spread = "" if evaluation.latency_iqr_ms is None else f" (IQR {evaluation.latency_iqr_ms:.2f})"
-    return f"{evaluation.latency_ms:.2f} ms{spread}"
+        return ""
+    spread = "" if evaluation.latency_iqr_ms is None else f"\n(IQR {evaluation.latency_iqr_ms:.2f})"
+    return f"\n{evaluation.latency_ms:.2f} ms{spread}"
 
 
 def _print_explanation(run: Run, console: Console) -> None:

@@ -310,6 +310,8 @@ class _Search:
                 **self._test(best.candidate),
                 "parameters": best.evaluation.parameters,
                 "macs": best.evaluation.macs,
+                "latency_ms": best.evaluation.latency_ms,
+                "latency_iqr_ms": best.evaluation.latency_iqr_ms,
                 "choices": dict(best.choices),
                 "hyperparameters": dict(best.candidate.hyperparameters),
             }

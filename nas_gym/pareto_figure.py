@@ -1,7 +1,7 @@
 """The picture of a Pareto front: what more accuracy costs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def pareto_figure(networks: "Sequence[Ranked]", front: "Sequence[Ranked]", cost:
     points = _points(front, cost)
     axes.plot(*others[:2], "o", color=_OTHERS, markersize=4, label="other networks", zorder=2)
     axes.plot(*points[:2], drawstyle="steps-post", color=_FRONT, linewidth=1.2, zorder=3)
-    bars = {"fmt": "o", "color": _FRONT, "ecolor": _INK, "elinewidth": 1, "capsize": 3, "markersize": 7}
+    bars: dict[str, Any] = {"fmt": "o", "color": _FRONT, "ecolor": _INK, "elinewidth": 1, "capsize": 3, "markersize": 7}
     axes.errorbar(*points[:2], yerr=points[2], label="Pareto front, with standard errors", zorder=4, **bars)
     if (np.concatenate([points[0], others[0]]) > 0).all():
         axes.set_xscale("log")
@@ -52,9 +52,9 @@ def pareto_figure(networks: "Sequence[Ranked]", front: "Sequence[Ranked]", cost:
 
 
 def _points(networks: "Sequence[Ranked]", cost: str) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Return cost, accuracy and standard error (0 where it is not known) of networks that tell both: shape (3, n)."""
+    """Return cost, accuracy and standard error (NaN where it is not known) of networks that tell both: shape (3, n)."""
     known = [
-        (getattr(ranked.evaluation, cost), ranked.accuracy, ranked.standard_error or 0.0)
+        (getattr(ranked.evaluation, cost), ranked.accuracy, np.nan if (e := ranked.standard_error) is None else e)
         for ranked in networks
         if ranked.accuracy is not None and getattr(ranked.evaluation, cost) is not None
     ]

@@ -89,6 +89,10 @@ def search(
     ray_address: Annotated[str, typer.Option(help="Of the Ray cluster, with --workers ray.")] = "auto",
     cpus_per_training: Annotated[float, typer.Option(help="What a training asks of Ray.")] = 1.0,
     gpus_per_training: Annotated[float, typer.Option(help="What a training asks of Ray, such as 0.25.")] = 0.0,
+    confirm: Annotated[
+        int, typer.Option(help="Best networks to train again before one is named; beyond the budget.")
+    ] = 3,
+    confirm_repeats: Annotated[int, typer.Option(help="How often each of them.")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
@@ -128,6 +132,8 @@ def search(
             seed=seed,
             explain=explain,
             store=store,
+            confirm=confirm,
+            confirm_repeats=confirm_repeats,
         )
         place = run_dir if run_dir is not None else _free_place(f"{env.split('/')[-1]}-{agent}-seed{seed}")
     with reporting(resume=place):
@@ -168,6 +174,11 @@ def resume(
 def show(
     run: RunArgument,
     top: Annotated[int, typer.Option(help="How many networks.", min=1)] = 5,
+    pareto: Annotated[
+        str | None,
+        typer.Option(help="Also the Pareto front of accuracy and this: parameters, macs or latency_ms."),
+    ] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw that front into a file (.png, .svg, .pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the best networks of a run, and what moved the controller at each decision of the best one."""
@@ -176,10 +187,12 @@ def show(
         from nas_gym import reports
 
         loaded = nas_gym.load(run)
+        if figure is not None:
+            reports.draw_front(loaded, pareto, figure)
         if as_json:
-            print(json.dumps(reports.run_as_json(loaded, top)))
+            print(json.dumps(reports.run_as_json(loaded, top, pareto)))
         else:
-            reports.print_run(loaded, top, Console(highlight=False, emoji=False))
+            reports.print_run(loaded, top, Console(highlight=False, emoji=False), pareto)
 
 
 @app.command()

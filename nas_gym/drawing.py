@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_gym import standard_error
 from nas_gym.architecture import INPUT, Architecture, Shape
 from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.operations import cost
@@ -176,9 +177,11 @@ def _shape(size: str) -> Shape:
 
 
 def _result(evaluation: Evaluation) -> list[str]:
-    if evaluation.accuracy is None:
+    if not evaluation.ok:
         return [f"{evaluation.status} ({evaluation.reason})"]
-    shown = f"validation accuracy {evaluation.accuracy:.4f}"
+    if evaluation.accuracy is None:
+        return [f"proxy {evaluation.proxy:.6g}", f"{evaluation.parameters:,} parameters", f"{evaluation.macs:,} MACs"]
+    shown = f"validation accuracy {standard_error.shown(evaluation.accuracy, evaluation.standard_error)}"
     return [shown, f"{evaluation.parameters:,} parameters", f"{evaluation.macs:,} MACs"]
 
 
@@ -212,7 +215,7 @@ def _draw_header(axes: "Axes", boxes: list[_Box], shape: Shape, evaluation: Eval
         return
     right = _WIDTH - _MARGIN
     shown, *rest = _result(evaluation)
-    if evaluation.accuracy is None:
+    if not evaluation.ok:
         _write(axes, right, 40, shown, 12, 520, lines=2, weight="bold", ha="right", color=COLOURS["stop"])
         return
     _write(axes, right, 32, shown, 16, 400, weight="bold", ha="right", color=COLOURS["fully connected"])

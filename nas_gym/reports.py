@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nas_gym import standard_error
+from nas_gym.errors import ConfigurationError
+from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.run import Ranked, Run
 from nas_gym.run_directory import DECISIONS, FIGURES, POLICY, TENSORBOARD
 
@@ -30,10 +33,17 @@ PACKAGES = (
 )
 
 
-def run_as_json(run: Run, top: int) -> dict[str, Any]:
-    """Return a run as JSON-ready data: settings, result, the best networks, the explanation, the history."""
+def run_as_json(run: Run, top: int, pareto: str | None = None) -> dict[str, Any]:
+    """Return a run as JSON-ready data: settings, result, the best networks, the explanation, the history.
+
+    Args:
+        run: The run.
+        top: How many networks.
+        pareto: The cost (`nas_gym.costs.COSTS`) whose front with the accuracy is told too; None: none.
+    """
     best = run.best(top)
-    return {
+    front = {} if pareto is None else {"pareto": [_ranked_as_json(ranked) for ranked in run.pareto(pareto)]}
+    return front | {
         "run_dir": str(run.path),
         "state": run.content["state"],
         "settings": run.settings,
@@ -44,16 +54,37 @@ def run_as_json(run: Run, top: int) -> dict[str, Any]:
     }
 
 
-def print_run(run: Run, top: int, console: Console) -> None:
-    """Print a run for people."""
+def print_run(run: Run, top: int, console: Console, pareto: str | None = None) -> None:
+    """Print a run for people; with the name of a cost, also its Pareto front with the accuracy."""
     best = run.best(top)  # reads the store before anything is printed
+    front = None if pareto is None else run.pareto(pareto)
     _print_head(run, console)
     if not best:
         console.print("No network has been evaluated successfully yet.")
         return
-    _print_best(best, console)
+    _print_networks(best, console, _title(run))
+    if front is not None:
+        _print_networks(front, console, f"Pareto front of accuracy and {pareto}: no network beats these in both")
     _print_explanation(run, console)
     _print_next(run, console)
+
+
+def draw_front(run: Run, cost: str | None, file: Path) -> None:
+    """Draw the Pareto front of accuracy and a cost into a file, whose name says the format.
+
+    Raises:
+        ConfigurationError: No cost is named, or the file can't be written.
+        RunError: No network of the run tells the cost.
+    """
+    from nas_gym.pareto_figure import pareto_figure
+
+    if cost is None:
+        raise ConfigurationError("--figure draws a Pareto front; name its cost with --pareto, such as --pareto macs")
+    figure = pareto_figure(run.best(len(run.history)), run.pareto(cost), cost)
+    try:
+        figure.savefig(file, dpi=110)
+    except (OSError, ValueError) as error:  # ValueError: matplotlib knows no such format
+        raise ConfigurationError(f"the figure {str(file)!r} can't be written ({error})") from None
 
 
 def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
@@ -63,15 +94,40 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
     if not best:
         console.print("No network was evaluated successfully; the failures are in the history (nas-gym show --json).")
         return
-    _print_best(best, console)
-    found = summary["best"]
-    test = "" if found["test_accuracy"] is None else f", test accuracy [bold]{found['test_accuracy']:.4f}[/bold]"
-    console.print(
-        f"\nBest network: validation accuracy [bold]{found['validation_accuracy']:.4f}[/bold]{test}, "
-        f"{found['parameters']:,} parameters, {found['macs']:,} MACs."
-    )
+    _print_networks(best, console, _title(run))
+    console.print(f"\n{_ending(summary)}", soft_wrap=True)
     _print_explanation(run, console)
     _print_next(run, console)
+
+
+def _title(run: Run) -> str:
+    objective = run.settings.get("env_args", {}).get("objective")
+    return "Best networks" if objective is None else f"Best networks, by the objective {objective}"
+
+
+def _ending(summary: dict[str, Any]) -> str:
+    """Return what is known of the best network, and how it was chosen."""
+    found, confirmation = summary["best"], summary.get("confirmation")
+    n = found.get("trainings", 1)
+    over = f" (mean of {n} trainings)" if n > 1 else ""
+    accuracy = standard_error.shown(found["validation_accuracy"], found.get("validation_standard_error"))
+    of_first = ", test accuracy" if n == 1 else ", test accuracy of the first training"
+    test = standard_error.shown(found["test_accuracy"], found.get("test_standard_error"))
+    tested = "" if found["test_accuracy"] is None else f"{of_first} [bold]{test}[/bold]"
+    latency = ""
+    if found.get("latency_ms") is not None:
+        latency = f", {found['latency_ms']:.2f} ms (IQR {found['latency_iqr_ms']:.2f})"
+    chosen = ""
+    if confirmation:
+        failed = f", of which {confirmation['failed']} failed" if confirmation["failed"] else ""
+        chosen = (
+            f"\nThe best {confirmation['candidates']} were trained {confirmation['repeats']} more times each{failed}, "
+            "beyond the budget, before it was named."
+        )
+    return (
+        f"Best network: validation accuracy [bold]{accuracy}[/bold]{over}{tested}, "
+        f"{found['parameters']:,} parameters, {found['macs']:,} MACs{latency}.{chosen}"
+    )
 
 
 def _print_head(run: Run, console: Console) -> None:
@@ -88,19 +144,36 @@ def _print_head(run: Run, console: Console) -> None:
     )
 
 
-def _print_best(best: list[Ranked], console: Console) -> None:
-    table = Table("", "validation", "parameters", "MACs", "episode", "decisions", title="Best networks", expand=False)
-    for place, ranked in enumerate(best, start=1):
+def _print_networks(networks: list[Ranked], console: Console, title: str) -> None:
+    timed = any(ranked.evaluation.latency_ms is not None for ranked in networks)
+    table = Table(title=title, expand=False)
+    for name in ("", "validation", "parameters", "MACs, latency" if timed else "MACs", "episode"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("decisions")
+    for place, ranked in enumerate(networks, start=1):
         evaluation = ranked.evaluation
         table.add_row(
             str(place),
-            f"{evaluation.accuracy:.4f}",
+            _value(evaluation) + (f"\n({ranked.n} trainings)" if ranked.n > 1 else ""),
             f"{evaluation.parameters:,}",
-            f"{evaluation.macs:,}",
+            f"{evaluation.macs:,}" + _latency(evaluation),
             str(ranked.episode),
             escape(" → ".join(choice for _, choice in ranked.choices)),
         )
     console.print(table)
+
+
+def _value(evaluation: Evaluation) -> str:
+    if evaluation.accuracy is None and evaluation.proxy is not None:
+        return f"proxy {evaluation.proxy:.6g}"
+    return standard_error.shown(evaluation.accuracy, evaluation.standard_error)
+
+
+def _latency(evaluation: Evaluation) -> str:
+    if evaluation.latency_ms is None:
+        return ""
+    spread = "" if evaluation.latency_iqr_ms is None else f"\n(IQR {evaluation.latency_iqr_ms:.2f})"
+    return f"\n{evaluation.latency_ms:.2f} ms{spread}"
 
 
 def _print_explanation(run: Run, console: Console) -> None:
@@ -131,7 +204,12 @@ def _ranked_as_json(ranked: Ranked) -> dict[str, Any]:
         "choices": [list(pair) for pair in ranked.choices],
         "key": ranked.candidate.key,
         "episode": ranked.episode,
-        "validation_accuracy": ranked.evaluation.accuracy,
+        "validation_accuracy": ranked.accuracy,
+        "validation_standard_error": ranked.standard_error,
+        "trainings": ranked.n,
+        "proxy": ranked.evaluation.proxy,
+        "latency_ms": ranked.evaluation.latency_ms,
+        "latency_iqr_ms": ranked.evaluation.latency_iqr_ms,
         "parameters": ranked.evaluation.parameters,
         "macs": ranked.evaluation.macs,
         "candidate": ranked.candidate.to_json(),
@@ -147,7 +225,7 @@ def print_samples(drawn: list[dict[str, Any]], console: Console) -> None:
             f"{one['probability']:.2g}",
             f"{one['parameters']:,}",
             f"{one['macs']:,}",
-            "not evaluated" if known is None else f"{known:.4f}",
+            "not evaluated" if known is None else standard_error.shown(known, one.get("validation_standard_error")),
             escape(" → ".join(choice for _, choice in one["choices"])),
         )
     console.print(table)

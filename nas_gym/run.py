@@ -6,15 +6,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nas_gym.architecture import Candidate
-from nas_gym.errors import RunError
+from nas_gym.costs import COSTS
+from nas_gym.errors import ConfigurationError, RunError
 from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.explain.record import Header, read_decisions, read_header
 from nas_gym.explain.words import account
 from nas_gym.history import Episode, read_history
+from nas_gym.objective import Objective, VectorObjective, accuracy, named_objective
+from nas_gym.pareto import front
+from nas_gym.ranking import Answers, Plan, order
 from nas_gym.run_directory import DECISIONS, HISTORY, RESULTS, WEIGHTS, read_run_file
 from nas_gym.store import ResultStore
-from nas_gym.weights import BestWeights, rank, read_module
+from nas_gym.weights import BestWeights, read_module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +34,10 @@ class Ranked:
     Attributes:
         actions: Decisions of the first episode that made it.
         candidate: Architecture and hyper-parameters.
-        evaluation: Its evaluation.
+        evaluation: Its evaluation; the mean, where it was trained several times.
         episode: Number of that episode.
         choices: The decisions in words, as pairs of slot and choice.
+        n: Trainings that the evaluation is made of.
     """
 
     actions: tuple[int, ...]
@@ -38,6 +45,17 @@ class Ranked:
     evaluation: Evaluation
     episode: int
     choices: tuple[tuple[str, str], ...]
+    n: int = 1
+
+    @property
+    def accuracy(self) -> float | None:
+        """Validation accuracy in [0, 1], the mean over the trainings; None where a proxy stands in for it."""
+        return self.evaluation.accuracy
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the accuracy; None where it is not known."""
+        return self.evaluation.standard_error
 
 
 class Run:
@@ -81,17 +99,43 @@ class Run:
         return read_header(self.path / DECISIONS)
 
     def best(self, k: int = 1) -> list[Ranked]:
-        """Return the k best distinct candidates: by validation accuracy, then fewer parameters."""
+        """Return the k best distinct candidates: by the objective of the search, then fewer parameters.
+
+        The objective is the validation accuracy unless the search had another one. Candidates that were evaluated again
+        at its end (`nas_gym_agents.confirmation`) come first, in the order of their means over all their trainings.
+        """
         first: dict[str, Episode] = {}
         for episode in self.history:
-            if episode.key is not None and episode.accuracy is not None:
+            if episode.key is not None and episode.status == "ok":
                 first.setdefault(episode.key, episode)
         answers = self._answers(set(first))
-        ordered = sorted(answers, key=lambda key: rank(answers[key][1].accuracy or 0, answers[key][1].parameters, key))
         return [
-            Ranked(e.actions, *answers[e.key or ""], e.number, self.named(e.actions, e.slots))
-            for e in (first[key] for key in ordered[: max(0, k)])
+            Ranked(e.actions, answers[key].candidate, evaluation, e.number, self.named(e.actions, e.slots), n)
+            for key, evaluation, n in order(answers, self._plan, self._score)[: max(0, k)]
+            for e in (first[key],)
         ]
+
+    def pareto(self, cost: str = "macs") -> list[Ranked]:
+        """Return the candidates that no other one beats in both accuracy and a cost, the cheapest first.
+
+        Args:
+            cost: One of `nas_gym.costs.COSTS`.
+
+        Raises:
+            ConfigurationError: There is no such cost.
+            RunError: No network of the run tells it.
+        """
+        if cost not in COSTS:
+            raise ConfigurationError(f"a Pareto front is drawn over one of {', '.join(COSTS)}, got {cost!r}")
+        ranked = [one for one in self.best(len(self.history)) if one.accuracy is not None]
+        known = [one for one in ranked if getattr(one.evaluation, cost) is not None]
+        if ranked and not known:
+            hint = "; search with --env-arg latency=true" if cost == "latency_ms" else ""
+            raise RunError(f"no network of {str(self.path)!r} tells its {cost}{hint}")
+        points = [(one.accuracy or 0.0, -float(getattr(one.evaluation, cost))) for one in known]
+        kept = front(np.array(points).reshape(-1, 2))
+        best = [one for one, on_front in zip(known, kept, strict=True) if on_front]
+        return sorted(best, key=lambda one: (getattr(one.evaluation, cost), one.candidate.key))
 
     def module(self, place: int = 0) -> "nn.Module":
         """Return the trained torch module of the best candidate (or of the next ones), in evaluation mode.
@@ -126,22 +170,38 @@ class Run:
         known = self.content["slots"]
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
 
-    def _answers(self, keys: set[str]) -> dict[str, tuple[Candidate, Evaluation]]:
+    @property
+    def _plan(self) -> Plan:
+        settings = self.settings
+        repeats = settings.get("env_args", {}).get("repeats", 1)
+        confirm, again = settings.get("confirm", 0), settings.get("confirm_repeats", 0)
+        return Plan(repeats if isinstance(repeats, int) else 1, confirm, again)
+
+    @cached_property
+    def _objective(self) -> Objective | VectorObjective:
+        name = self.settings.get("env_args", {}).get("objective", "accuracy")
+        try:
+            return named_objective(name)
+        except (ConfigurationError, AttributeError):  # of somebody else's environment
+            return accuracy()
+
+    def _score(self, evaluation: Evaluation) -> float:
+        if evaluation.accuracy is None and evaluation.proxy is not None:
+            return evaluation.proxy
+        return float(self._objective(evaluation))
+
+    def _answers(self, keys: set[str]) -> dict[str, Answers]:
         place = self.settings.get("store") or self.path / RESULTS
         if place == self.path / RESULTS and not self.path.joinpath(RESULTS).is_file():
             if keys:
                 raise RunError(f"the results of {str(self.path)!r} are gone: there is no {RESULTS}; start a new run")
             return {}
+        found: dict[str, Answers] = {}
         store = ResultStore(place)
         try:
-            return {
-                evaluation.key: (candidate, evaluation)
-                for namespace, candidate, evaluation in store
-                if namespace == self.content["namespace"]
-                and evaluation.key in keys
-                and evaluation.fidelity == "full"
-                and not evaluation.repeat
-                and evaluation.ok
-            }
+            for namespace, candidate, evaluation in store:
+                if namespace == self.content["namespace"] and evaluation.key in keys:
+                    found.setdefault(evaluation.key, Answers(candidate)).add(evaluation)
         finally:
             store.close()
+        return found

@@ -32,10 +32,10 @@ class BestWeights:
         """Keep a trained module if it is among the best, and drop what no longer is."""
         if evaluation.fidelity != "full" or evaluation.repeat or evaluation.accuracy is None:
             return
-        name = f"{evaluation.accuracy:.9f}-{evaluation.parameters:012d}-{evaluation.key}.pt"
+        name = _name(evaluation)
         kept = sorted({*(path.name for path in self.folder.glob("*.pt")), name}, key=_rank_of_name)
         if name in kept[: self.most]:
-            self._write(name, candidate, evaluation, module)
+            self.write(candidate, evaluation, module)
         for dropped in kept[self.most :]:
             (self.folder / dropped).unlink(missing_ok=True)
 
@@ -43,9 +43,11 @@ class BestWeights:
         """Return the file of a network, or None."""
         return next(iter(self.folder.glob(f"*-{key}.pt")), None)
 
-    def _write(self, name: str, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
+    def write(self, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
+        """Keep a trained module, whether or not it is among the best."""
         import torch
 
+        name = _name(evaluation)
         self.folder.mkdir(exist_ok=True)
         unfinished = self.folder / f"{name}.tmp"
         state = {n: tensor.detach().cpu().contiguous() for n, tensor in module.state_dict().items()}
@@ -67,6 +69,10 @@ def read_module(path: Path) -> Any:
     module = build(Candidate.from_json(content["candidate"]).architecture.canonical())
     module.load_state_dict(content["state"])
     return module.eval()
+
+
+def _name(evaluation: Evaluation) -> str:
+    return f"{evaluation.accuracy:.9f}-{evaluation.parameters:012d}-{evaluation.key}.pt"
 
 
 def _rank_of_name(name: str) -> tuple[float, int, str]:

@@ -59,6 +59,51 @@ def test_show_is_readable(run: Path) -> None:
     assert "Where to look next" in text
 
 
+def test_show_has_the_pareto_front(run: Path) -> None:
+    shown = json.loads(call("show", run, "--pareto", "macs", "--top", "6", "--json").stdout)
+    everything = [(one["validation_accuracy"], -one["macs"]) for one in shown["best"]]
+    beaten = [any(a >= b and c >= d and (a, c) != (b, d) for a, c in everything) for b, d in everything]
+    wanted = {one["key"] for one, is_beaten in zip(shown["best"], beaten, strict=True) if not is_beaten}
+    assert {one["key"] for one in shown["pareto"]} == wanted
+    macs = [one["macs"] for one in shown["pareto"]]
+    assert macs == sorted(macs)
+    assert "pareto" not in json.loads(call("show", run, "--json").stdout)
+    assert "Pareto front of accuracy and macs" in " ".join(call("show", run, "--pareto", "macs").stdout.split())
+
+
+def test_show_draws_the_pareto_front(run: Path, tmp_path: Path) -> None:
+    assert call("show", run, "--pareto", "parameters", "--figure", tmp_path / "front.png").exit_code == 0
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert_refused(call("show", run, "--figure", tmp_path / "front.png"), "--pareto")
+    assert_refused(call("show", run, "--pareto", "macs", "--figure", tmp_path / "front.nope"), "front.nope")
+    assert_refused(call("show", run, "--pareto", "macs", "--figure", tmp_path / "none" / "front.png"), "front.png")
+
+
+def test_a_front_over_what_is_not_known_is_refused(run: Path) -> None:
+    assert_refused(call("show", run, "--pareto", "watts"), "latency_ms, parameters, macs")
+    assert_refused(call("show", run, "--pareto", "latency_ms", "--json"), "latency=true")
+
+
+def test_a_training_search_shows_what_is_known_of_its_numbers(tmp_path: Path) -> None:
+    small = ["--env-arg", "epochs=1", "--env-arg", "first_per_class=20", "--env-arg", "max_layers=2"]
+    options = [*small, "--agent", "random", "--evaluations", "2", "--confirm", "2", "--confirm-repeats", "1"]
+    measured = ["--env-arg", "latency=true", "--env-arg", "objective=soft-latency:1"]
+    result = call("search", *options, *measured, "--run-dir", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    number = r"\d\.\d{4} ± \d\.\d{4}"
+    mean = rf"validation accuracy {number} \(mean of 2 trainings\), test accuracy of the first training {number}, "
+    assert re.search(mean + r".* MACs, \d+\.\d\d ms \(IQR \d+\.\d\d\)", text), text
+    assert "The best 2 were trained 1 more times each, beyond the budget, before it was named." in text
+    assert "by the objective soft-latency:1" in text
+    assert re.search(rf"│ 1 │ {number} │", text)
+    shown = json.loads(call("show", tmp_path / "run", "--json", "--pareto", "latency_ms").stdout)
+    for one in shown["best"]:
+        assert one["latency_ms"] > 0 and one["latency_iqr_ms"] >= 0 and one["trainings"] == 2
+        assert one["validation_standard_error"] >= 0
+    assert shown["pareto"]
+
+
 def test_an_untrained_policy_is_said_to_be_close_to_chance_first(tmp_path: Path) -> None:
     options = ["--env-arg", "evaluator=hash", "--evaluations", "4", "--run-dir", tmp_path / "run"]
     assert call("search", *options).exit_code == 0
@@ -119,7 +164,13 @@ MISTAKES = {
     "batch of one": ["--agent-arg", "batch_size=1", "batch_size"],
     "no number": ["--agent-arg", "entropy=NaN", "JSON"],
     "large seed": ["--seed", "4294967296", "seed"],
-    "no objective": ["--env-arg", "objective=x", "objective"],
+    "no objective": ["--env-arg", "objective=x", "soft-latency:MS"],
+    "objective out of range": ["--env-arg", "objective=soft-macs:-1", "target"],
+    "latency that is not measured": ["--env-arg", "objective=soft-latency:5", "latency=true"],
+    "vector of rewards": ["--env-arg", "objective=vector:accuracy:macs", "weighted:"],
+    "no repeats": ["--env-arg", "repeats=0", "repeats"],
+    "nothing to repeat": ["--env-arg", "evaluator=hash", "--env-arg", "repeats=2", "training"],
+    "fewer than none": ["--confirm", "-1", "confirm"],
     "budget of the environment": ["--env-arg", "budget=5", "budget"],
     "no evaluator": ["--env-arg", "evaluator=5", "evaluator"],
     "no layers": ["--env-arg", 'catalogue=["x"]', "nas-gym envs"],

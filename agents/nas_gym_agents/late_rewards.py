@@ -48,7 +48,7 @@ class LateRewards(BaseCallback):
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         if self._settle(buffer.rewards):
             with torch.no_grad():  # MaskablePPO does not hand over the values it has computed of the last observation
-                policy = self.model.policy
+                policy: Any = self.model.policy
                 values = policy.predict_values(obs_as_tensor(self.locals["new_obs"], policy.device))
             buffer.compute_returns_and_advantage(last_values=values, dones=self.locals["dones"])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
@@ -32,12 +32,18 @@ from nas_gym.run_directory import (
 )
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
+from nas_gym_agents.confirmation import Confirmation, confirm
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
 from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv, Budget
 from nas_gym_envs.late import Settled
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nas_gym.evaluation.training import TrainingEvaluator
 
 NETWORK_PICTURE = "network.png"
 EXPLANATION_PICTURE = "explained.png"
@@ -217,7 +223,7 @@ class _Search:
         trainer: Any = parts.pool or parts.evaluator
         self._evaluator = StoredEvaluator(trainer, self._store, namespace=env.space.name, retry_failed=retry_failed)
         parts.connect(self._evaluator)
-        self._weights = BestWeights(run.path / WEIGHTS, settings.keep_weights)
+        self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
         run.finish_swap()
@@ -237,11 +243,28 @@ class _Search:
         env = _Watched(self._parts.env, self._episode)
         try:
             found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
+            self._swap_in()
+            confirmation = self._confirm()
         except KeyboardInterrupt:
             self._run.update(state="interrupted")
             raise
-        self._swap_in()
-        return self._finish(found.updates)
+        return self._finish(found.updates, confirmation)
+
+    def _confirm(self) -> Confirmation | None:
+        """Train the best networks again; None where nothing is trained, or nothing is asked for."""
+        settings = self._parts.settings
+        if self._trainer is None or not settings.confirm or not settings.confirm_repeats:
+            return None
+        best = [ranked.candidate for ranked in Run(self._run.path).best(settings.confirm)]
+        repeats = settings.env_args.get("repeats", 1)
+        return confirm(self._evaluator, best, settings.confirm_repeats, first=repeats) if best else None
+
+    @property
+    def _trainer(self) -> "TrainingEvaluator | None":
+        from nas_gym.evaluation.training import TrainingEvaluator
+
+        trainer = self._parts.evaluator
+        return trainer if isinstance(trainer, TrainingEvaluator) else None
 
     def _episode(
         self,
@@ -308,7 +331,7 @@ class _Search:
         if self._replayed:  # stopped before the replay caught up: the old files stay
             shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
-    def _finish(self, updates: int) -> dict[str, Any]:
+    def _finish(self, updates: int, confirmation: Confirmation | None) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
         best = next(iter(run.best(1)), None)
         summary: dict[str, Any] = {
@@ -318,6 +341,7 @@ class _Search:
             "from_store": tally.from_store,
             "failures": dict(tally.failures),
             "updates": updates,
+            "confirmation": confirmation.to_json() if confirmation else None,
             "env": settings.env,
             "agent": settings.agent,
             "seed": settings.seed,
@@ -327,10 +351,14 @@ class _Search:
             summary["best"] = {
                 "actions": list(best.actions),
                 "key": best.candidate.key,
-                "validation_accuracy": best.evaluation.accuracy,
-                "test_accuracy": self._test_accuracy(best.candidate),
+                "validation_accuracy": best.accuracy,
+                "validation_standard_error": best.standard_error,
+                "trainings": best.n,
+                **self._test(best.candidate),
                 "parameters": best.evaluation.parameters,
                 "macs": best.evaluation.macs,
+                "latency_ms": best.evaluation.latency_ms,
+                "latency_iqr_ms": best.evaluation.latency_iqr_ms,
                 "choices": dict(best.choices),
                 "hyperparameters": dict(best.candidate.hyperparameters),
             }
@@ -355,28 +383,35 @@ class _Search:
             title = "What moved the controller at each decision of the best network"
             account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
-    def _test_accuracy(self, candidate: Candidate) -> float | None:
-        """Return the accuracy on the test split, touched here and nowhere else.
+    def _test(self, candidate: Candidate) -> dict[str, float | None]:
+        """Return the accuracy on the test split, touched here and nowhere else, and its standard error.
 
-        None without a training evaluator, or where a network of a shared store can't be trained here.
+        It is that of the network's first training, whose weights are kept. Both are None without a training evaluator,
+        or where a network of a shared store can't be trained here.
         """
-        from nas_gym.evaluation.training import TrainingEvaluator
+        from nas_gym import standard_error
 
-        trainer = self._parts.evaluator
-        if not isinstance(trainer, TrainingEvaluator):
-            return None
+        trainer, tested, error = self._trainer, None, None
+        if trainer is not None and (module := self._trained(trainer, candidate)) is not None:
+            tested = trainer.test_accuracy(module)
+            error = standard_error.of_share(tested, len(trainer.dataset.test))
+        return {"test_accuracy": tested, "test_standard_error": error}
+
+    def _trained(self, trainer: "TrainingEvaluator", candidate: Candidate) -> "nn.Module | None":
+        """Return the network after its first training, whose weights are kept from now on; None if that fails here."""
         file = self._weights.find(candidate.key)
-        if file is None:  # trained by another search that shares the store: train it again, to the same weights
-            try:
-                module, _ = trainer.train(candidate)
-            except Exception:  # what another machine could train, this one may not: too little memory, too slow
-                return None
-            evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
-            if evaluation is not None:
-                self._weights(candidate, evaluation, module)
-        else:
-            module = read_module(file)
-        return trainer.test_accuracy(module)
+        if file is not None:
+            module: nn.Module = read_module(file)
+            return module
+        # Trained by another search that shares the store, or not among the best by one training alone.
+        try:
+            module, _ = trainer.train(candidate)
+        except Exception:  # what another machine could train, this one may not: too little memory, too slow
+            return None
+        evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
+        if evaluation is not None:
+            self._weights.write(candidate, evaluation, module)
+        return module
 
 
 Finished = Callable[[tuple[int, ...], tuple[int, ...], float, dict[str, Any], Evaluation | None], None]

@@ -26,8 +26,8 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
         seed: Of the draws.
 
     Returns:
-        Per architecture: actions, choices, key, probability, parameters, macs, validation_accuracy (None
-        where the run did not evaluate it).
+        Per architecture: actions, choices, key, probability, parameters, macs, validation_accuracy and
+        validation_standard_error (None where the run did not evaluate it, or does not know).
 
     Raises:
         RunError: The directory is no run, or its agent saves no policy.
@@ -39,7 +39,7 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
         raise RunError(f"{str(run_dir)!r} was searched by {settings.agent!r}, which has no policy to sample from")
     if not (run.path / POLICY).exists():
         raise RunError(f"{str(run_dir)!r} holds no {POLICY} yet; let the search make its first update")
-    known = {e.key: e.accuracy for e in run.history if e.key is not None}
+    known = {one.candidate.key: one for one in run.best(len(run.history))}
     env = settings.make_env()
     drawn: list[dict[str, Any]] = []
     generator = np.random.default_rng(seed)
@@ -54,6 +54,7 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
             actions, probability = _draw(env, policy, masked, generator)
             if actions is not None:
                 candidate = env.space.candidate(actions)
+                seen = known.get(candidate.key)
                 drawn.append(
                     {
                         "actions": list(actions),
@@ -62,7 +63,8 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
                         "probability": probability,
                         "parameters": candidate.architecture.parameters,
                         "macs": candidate.architecture.macs,
-                        "validation_accuracy": known.get(candidate.key),
+                        "validation_accuracy": seen.accuracy if seen else None,
+                        "validation_standard_error": seen.standard_error if seen else None,
                     }
                 )
             if len(drawn) == n:

@@ -35,6 +35,9 @@ class SearchSettings:
         explain: Whether attributions are computed.
         store: Database URL or file of results shared by searches; None: the run's own.
         keep_weights: How many of the best networks keep their weights.
+        confirm: How many of the best networks are trained again before one of them is named the winner, by its mean;
+            0: none. Not charged to the budget. Evaluators that train nothing have nothing to confirm.
+        confirm_repeats: How often each of them.
     """
 
     env: str = DEFAULT_ENV
@@ -47,12 +50,17 @@ class SearchSettings:
     explain: bool = True
     store: str | None = None
     keep_weights: int = 5
+    confirm: int = 3
+    confirm_repeats: int = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigurationError(f"a seed is an integer from 0 to 2**32 - 1, got {self.seed}")
         if self.keep_weights < 1:
             raise ConfigurationError(f"keep_weights must be at least 1, got {self.keep_weights}")
+        for name, value in (("confirm", self.confirm), ("confirm_repeats", self.confirm_repeats)):
+            if value < 0:
+                raise ConfigurationError(f"{name} is a whole number, 0 or more, got {value}")
         for taken in ("budget", "render_mode"):
             if taken in self.env_args:
                 raise ConfigurationError(f"a search sets the environment's {taken} itself; leave it out")
@@ -73,7 +81,8 @@ class SearchSettings:
     def from_json(cls, data: Mapping[str, Any]) -> "SearchSettings":
         """Return the settings that `to_json` wrote."""
         known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        older = {"confirm": 0}  # runs from before there was this setting confirm nothing
+        return cls(**{name: value for name, value in {**older, **data}.items() if name in known})
 
     def make_budget(self) -> Budget:
         """Return a fresh budget; raises BudgetError."""
@@ -87,7 +96,7 @@ class SearchSettings:
         """Return the environment without wrappers.
 
         Raises:
-            ConfigurationError: The id is unknown, an argument is, or it makes something else.
+            ConfigurationError: The id is unknown, an argument is, or it makes something else, or rewards are vectors.
             DatasetError: Its data can't be loaded.
         """
         try:
@@ -101,6 +110,11 @@ class SearchSettings:
             ) from None
         if not isinstance(env, ArchitectureEnv):
             raise ConfigurationError(f"{self.env!r} makes a {type(env).__name__}; a search needs an ArchitectureEnv")
+        if hasattr(env, "reward_dim"):
+            raise ConfigurationError(
+                "agents learn from one number, and the objective is a vector; give it weights, such as "
+                "objective=weighted:accuracy=1:macs=0.05"
+            )
         return env
 
 

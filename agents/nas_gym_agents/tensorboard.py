@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.logger import FormatUnsupportedError, KVWriter
 
+from nas_gym import standard_error
 from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, Decision, Header
 from nas_gym.explain.words import CLOSE_TO_CHANCE
 from nas_gym.spaces import SearchSpace, n_actions
@@ -342,7 +343,8 @@ def _facts(best: "Ranked") -> str:
     """Return what is known of the best candidate as Markdown tables."""
     evaluation, candidate = best.evaluation, best.candidate
     facts = [
-        ("validation accuracy", f"{evaluation.accuracy:.4f}" if evaluation.accuracy is not None else "none"),
+        ("validation accuracy", standard_error.shown(best.accuracy, best.standard_error)),
+        ("trainings", str(best.n)),
         ("parameters", f"{evaluation.parameters:,}"),
         ("multiply-accumulates", f"{evaluation.macs:,}"),
         ("episode", str(best.episode)),

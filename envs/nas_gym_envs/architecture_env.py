@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 import gymnasium as gym
 import numpy as np
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
 from nas_gym.evaluation import Evaluation, Evaluator, capacity_of
-from nas_gym.objective import Objective, accuracy
+from nas_gym.objective import Objective, VectorObjective, accuracy
 from nas_gym.spaces import Prefix, SearchSpace, n_actions
 from nas_gym_envs.budget import Budget
 from nas_gym_envs.encoding import MakeEncoder, Observation, one_hot
 from nas_gym_envs.late import Promises, Settled, outcome
+
+# The reward is a float, or with a vector objective an array.
+Step = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
 
 
 class ArchitectureEnv(gym.Env[Observation, np.int64]):
@@ -35,6 +38,11 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     ## Rewards
     0 for every step but the last; then the objective of the evaluation, by default the validation accuracy in
     [0, 1]. A failed training gives the objective's floor, an illegal action `illegal_reward`.
+
+    With a vector objective (`nas_gym.objective.Vector`) every reward is a float32 array of shape (reward_dim,), as
+    MO-Gymnasium has it, `reward_space` and `reward_dim` describe it, and an illegal action gives `illegal_reward` in
+    every component. Gymnasium's own checker knows scalar rewards only: make such an environment with
+    `gym.make(..., disable_env_checker=True)`, as MO-Gymnasium does.
 
     ## Starting State
     Nothing is decided. `reset(options={"prefix": [...]})` starts after the given decisions. `unwrapped.prefix` is the
@@ -73,7 +81,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     Args:
         space: The decision process.
         evaluator: Asked for complete candidates.
-        objective: From an evaluation to a reward; by default the validation accuracy.
+        objective: From an evaluation to a reward, or to a vector of rewards; by default the validation accuracy.
         budget: What may be spent; None: no end.
         encoder: From the space to its encoder.
         illegal_reward: Reward of an illegal action, finite.
@@ -86,7 +94,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self,
         space: SearchSpace,
         evaluator: Evaluator,
-        objective: Objective | None = None,
+        objective: Objective | VectorObjective | None = None,
         *,
         budget: Budget | None = None,
         encoder: MakeEncoder = one_hot,
@@ -105,6 +113,11 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self.budget = budget
         self.encoder = encoder(space)
         self.illegal_reward = float(illegal_reward)
+        if isinstance(self.objective, VectorObjective):
+            self.reward_dim, self.reward_space = (
+                self.objective.reward_dim,
+                _reward_space(self.objective, illegal_reward),
+            )
         self.render_mode = render_mode
         self.late_rewards = False
         self._promises = Promises()
@@ -129,7 +142,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
             self.prefix = start
         return self._observation.copy(), self._info()
 
-    def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: SupportsIndex) -> Step:
         """Take one decision; an illegal one ends the episode and never raises."""
         if self.budget is not None and self.budget.exhausted:
             return self._cut()
@@ -139,7 +152,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self._place((*self._prefix, chosen), self.encoder.advance(self._observation, slot, chosen))
         if self._slot is None:
             return self._finish()
-        return self._observation.copy(), 0.0, False, False, self._info()
+        return self._observation.copy(), self._reward(0.0), False, False, self._info()
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions are legal now: bool, shape (n,); all False once the episode is over."""
@@ -154,7 +167,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         Raises:
             StoreError: An evaluation could not be stored.
         """
-        return self._promises.settle(leave, self.objective, self.budget)
+        return self._promises.settle(leave, lambda told: self._reward(self.objective(told)), self.budget)
 
     @property
     def capacity(self) -> int:
@@ -198,21 +211,22 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self._slot = self.space.next_slot(prefix)
         self._mask = self.space.legal(prefix)
 
-    def _finish(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _finish(self) -> Step:
         candidate = self.space.candidate(self._prefix)
         (future,) = self.evaluator.submit([candidate])
         info = self._info() | {"actions": list(self._prefix)}
         if self.late_rewards and (self.budget is None or self.budget.foreseeable):
             first = True if self.budget is None else self.budget.charge_ahead(candidate.key)
             info["ticket"] = self._promises.add(future, first=first)
-            return self._observation.copy(), 0.0, True, False, info
+            return self._observation.copy(), self._reward(0.0), True, False, info
         evaluation = future.result()
         self.last_evaluation = evaluation
         if self.budget is not None:
             self.budget.charge(evaluation)
-        return self._observation.copy(), float(self.objective(evaluation)), True, False, info | outcome(evaluation)
+        reward = self._reward(self.objective(evaluation))
+        return self._observation.copy(), reward, True, False, info | outcome(evaluation)
 
-    def _fail(self, action: int | None) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _fail(self, action: int | None) -> Step:
         if self.budget is not None:
             self.budget.pass_idle()
         if self._slot is None:
@@ -226,15 +240,27 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
             "actions": [*self._prefix] if action is None else [*self._prefix, action],
             "failure": {"kind": "illegal_action", "reason": reason},
         }
-        return self._observation.copy(), self.illegal_reward, True, False, info
+        return self._observation.copy(), self._reward(self.illegal_reward), True, False, info
 
-    def _cut(self) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def _cut(self) -> Step:
         info = self._info() | {"actions": list(self._prefix), "budget_spent": True}
-        return self._observation.copy(), 0.0, False, True, info
+        return self._observation.copy(), self._reward(0.0), False, True, info
+
+    def _reward(self, value: float | NDArray[np.float64]) -> SupportsFloat:
+        """Return a reward as agents get it: a float, or with a vector objective an array, made anew."""
+        n_rewards = getattr(self.objective, "reward_dim", None)
+        return float(value) if n_rewards is None else np.array(np.broadcast_to(value, (n_rewards,)), dtype=np.float32)
 
     def _info(self) -> dict[str, Any]:
         slot = self._slot
         return {"action_mask": self._mask.astype(np.int8), "slot": -1 if slot is None else slot}
+
+
+def _reward_space(objective: VectorObjective, illegal_reward: float) -> gym.spaces.Box:
+    """Return the space of reward vectors: those of evaluations, of illegal actions, and 0 for every other step."""
+    low = np.minimum(np.array(objective.low), min(0.0, illegal_reward)).astype(np.float32)
+    high = np.maximum(np.array(objective.high), max(0.0, illegal_reward)).astype(np.float32)
+    return gym.spaces.Box(low, high, dtype=np.float32)
 
 
 def _integer(action: SupportsIndex) -> int | None:

@@ -1,13 +1,12 @@
 """Rewards that arrive later: evaluations that were asked for and are waited for, in the order of their episodes."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from nas_gym.evaluation import Evaluation
-from nas_gym.objective import Objective
 from nas_gym_envs.budget import Budget
 
 
@@ -17,13 +16,13 @@ class Settled:
 
     Attributes:
         ticket: ``info["ticket"]`` of the episode's last step.
-        reward: What that step would have returned.
+        reward: What that step would have returned: a float, or with a vector objective an array.
         evaluation: Of the candidate.
         info: What that step's info would have held: ``evaluation`` and, where it applies, ``failure``.
     """
 
     ticket: int
-    reward: float
+    reward: Any
     evaluation: Evaluation
     info: dict[str, Any]
 
@@ -45,7 +44,7 @@ class Promises:
         self._waiting.append((ticket, future, first))
         return ticket
 
-    def settle(self, leave: int, objective: Objective, budget: Budget | None) -> Iterator[Settled]:
+    def settle(self, leave: int, reward: Callable[[Evaluation], Any], budget: Budget | None) -> Iterator[Settled]:
         """Yield outcomes, oldest first, until at most ``leave`` wait and the oldest of them is not there yet."""
         while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
             ticket, future, first = self._waiting[0]
@@ -53,7 +52,7 @@ class Promises:
             self._waiting.popleft()
             if budget is not None:
                 budget.charge_rest(evaluation, first=first)
-            yield Settled(ticket, float(objective(evaluation)), evaluation, outcome(evaluation))
+            yield Settled(ticket, reward(evaluation), evaluation, outcome(evaluation))
 
 
 def outcome(evaluation: Evaluation) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, StoredEvaluator
+from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, Repeated, StoredEvaluator
+from nas_gym.objective import Objective, VectorObjective, named_objective
 from nas_gym.operations import Number, Shape
 from nas_gym.registration import CHAIN
 from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
@@ -63,10 +64,10 @@ _LIMIT_OPTIONS = {
     "min_layers": "min_layers",
 }
 _RECIPE_OPTIONS = tuple(f.name for f in fields(Recipe))
-_TRAINER_OPTIONS = ("device", "evaluation_seed")
-_ENV_OPTIONS = ("objective", "budget", "encoder", "illegal_reward", "render_mode")
+_TRAINER_OPTIONS = ("device", "evaluation_seed", "latency")
+_ENV_OPTIONS = ("budget", "encoder", "illegal_reward", "render_mode")
 _OPTIONS = (*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, *_TRAINER_OPTIONS, *_ENV_OPTIONS)
-_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator")
+_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "objective", "repeats")
 
 
 def make_chain(
@@ -77,6 +78,8 @@ def make_chain(
     max_layers: int = 8,
     hyperparameters: Sequence[str] | Mapping[str, Sequence[Number]] = (),
     evaluator: str | Evaluator = "training",
+    objective: str | Objective | VectorObjective | None = None,
+    repeats: int = 1,
     **options: Any,
 ) -> ArchitectureEnv:
     """Return a chain environment; what ``gym.make("nas_gym/Chain-v0", …)`` calls.
@@ -88,10 +91,14 @@ def make_chain(
         max_layers: Most layers.
         hyperparameters: Names or grids of the hyper-parameters to decide (`ChainSpace`).
         evaluator: ``"training"``; ``"constant"`` or ``"hash"``, which train nothing; or an `Evaluator`.
+        objective: A text such as ``"soft-macs:1e6"`` (`nas_gym.objective.named_objective`), or an objective; by
+            default the validation accuracy.
+        repeats: Trainings of every candidate, each with its own seed; their mean is what counts (`Repeated`).
         **options: Data (data_root, download, first_per_class, first_test_per_class, validation_share, split_seed,
             image_size),
             limits (max_parameters, max_macs, min_resolution, min_layers), the recipe's fields (epochs, batch_size,
-            learning_rate, …), device, evaluation_seed, and arguments of `ArchitectureEnv`.
+            learning_rate, …), device, evaluation_seed, latency (whether it is measured), and arguments of
+            `ArchitectureEnv`.
 
     Raises:
         ConfigurationError: An option is unknown or out of range.
@@ -107,6 +114,9 @@ def make_chain(
     changed = _take(options, _LIMIT_OPTIONS)
     recipe = _take(options, _RECIPE_OPTIONS)
     trainer = _take(options, _TRAINER_OPTIONS)
+    goal = named_objective(objective) if isinstance(objective, str) else objective
+    if evaluator == "training" and "latency_ms" in getattr(goal, "needs", ()) and not trainer.get("latency"):
+        raise ConfigurationError(f"the objective {objective!r} needs a measured latency: add latency=true")
     data = None
     if evaluator == "training" or row is None or dataset is not None:
         from nas_gym.data import load_dataset
@@ -126,7 +136,11 @@ def make_chain(
         hyperparameters=hyperparameters,
     )
     made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
-    return ArchitectureEnv(space, made, **options)
+    if evaluator == "training" and repeats != 1:
+        made = Repeated(made, repeats)
+    elif repeats != 1:
+        raise ConfigurationError(f"repeats are for evaluator='training'; wrap another one in Repeated, got {repeats!r}")
+    return ArchitectureEnv(space, made, goal, **options)
 
 
 def described() -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from nas_gym.evaluation.evaluation import (
 )
 from nas_gym.evaluation.halving import SuccessiveHalving
 from nas_gym.evaluation.recipe import Recipe
+from nas_gym.evaluation.repeated import Repeated
 from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
 
@@ -42,6 +43,7 @@ __all__ = [
     "ProcessEvaluator",
     "ProxyEvaluator",
     "Recipe",
+    "Repeated",
     "Status",
     "Store",
     "StoredEvaluator",

@@ -10,6 +10,8 @@ from nas_gym.evaluation.loop import DivergedError, TimeLimitError
 _LONGEST_REASON = 300
 _OUT_OF_MEMORY = re.compile(
     "out of memory|not enough memory|can.t allocate memory|bad_alloc|alloc_failed"
+    # What Python and the loader of libraries say when even they get none.
+    "|error return without exception set|failed to map segment"
     # What oneDNN says when it gets no memory for its compiled kernels.
     "|could not (create|execute) a (primitive|memory object)(?! descriptor)",
     re.IGNORECASE,

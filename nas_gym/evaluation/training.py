@@ -2,11 +2,9 @@
 
 import math
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,15 +19,15 @@ from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
 from nas_gym.evaluation.failures import failure_of
 from nas_gym.evaluation.loop import Progress, Tensors, Training, score
+from nas_gym.evaluation.process import TURN, device_name, prepared
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.reduction import first_of_every_class, made_anew, scaled_down, scaled_shape
-from nas_gym.randomness import derived_seed, isolated_generators
+from nas_gym.latency import measure_latency
+from nas_gym.operations import Shape
+from nas_gym.randomness import derived_seed
 
 # Called with every finished training before its evaluation is returned, and so before it is stored.
 Keep = Callable[[Candidate, Evaluation, nn.Module], None]
-
-# One training at a time in a process: threads, kernels and generators are the whole process's.
-_TURN = threading.RLock()
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -69,6 +67,8 @@ class TrainingEvaluator:
         checkpoints: Folder for trainings that `Fidelity.stop` interrupts: a later one of the same training goes on
             from there, to exactly what an uninterrupted one becomes. None: every training starts anew. Seconds are
             those of the call that spent them.
+        latency: Whether the latency of every trained network is measured (`nas_gym.latency`), beside its training
+            time. It is wall-clock time on this machine, and so not reproducible bit for bit.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class TrainingEvaluator:
         evaluation_seed: int = 0,
         keep: Keep | None = None,
         checkpoints: str | os.PathLike[str] | None = None,
+        latency: bool = False,
     ) -> None:
         self.dataset = dataset
         self.device = choose_device(device)
@@ -87,6 +88,7 @@ class TrainingEvaluator:
         self.evaluation_seed = evaluation_seed
         self.keep = keep
         self.checkpoints = None if checkpoints is None else Checkpoints(checkpoints)
+        self.latency = bool(latency)
         self._splits: dict[str, Tensors] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -101,7 +103,8 @@ class TrainingEvaluator:
     def identity(self) -> str:
         """Data, recipe, seed and kind of device."""
         data = f"{self.dataset.name}:{self.dataset.fingerprint}"
-        return f"training/1 {data} {self.recipe} seed={self.evaluation_seed} {self.device.type}"
+        measured = " latency" if self.latency else ""
+        return f"training/1 {data} {self.recipe} seed={self.evaluation_seed} {self.device.type}{measured}"
 
     def submit(
         self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
@@ -129,7 +132,7 @@ class TrainingEvaluator:
         facts = (candidate.key, str(fidelity.trajectory), int(repeat))
         seed = derived_seed(self.evaluation_seed, *facts)
         question = "\n".join(("checkpoint/1", self.identity, *map(str, facts), torch.__version__))
-        with self._prepared(seed, recipe):
+        with prepared(seed, recipe.threads or 1, tf32=recipe.tf32):
             module, training = self._begun(candidate, fidelity, recipe, seed)
             saved = self.checkpoints.latest(question, stop) if self.checkpoints else None
             if saved is not None:
@@ -147,7 +150,7 @@ class TrainingEvaluator:
 
     def test_accuracy(self, module: nn.Module) -> float:
         """Return the accuracy in [0, 1] of a module on the test split."""
-        with self._prepared(0, self.recipe):
+        with prepared(0, self.recipe.threads or 1, tf32=self.recipe.tf32):
             return score(module.to(self.device), self._split("test"), self.recipe)[0]
 
     def _check(self, candidate: Candidate, fidelity: Fidelity) -> None:
@@ -179,7 +182,7 @@ class TrainingEvaluator:
         architecture = trained_architecture(candidate)
         outcome: dict[str, Any] = {}
         module: nn.Module | None = None
-        with _TURN:
+        with TURN:
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self.device)  # CUDA only
             started = time.perf_counter()
@@ -190,6 +193,8 @@ class TrainingEvaluator:
             except Exception as error:
                 outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
             seconds = time.perf_counter() - started
+            if self.latency and module is not None:
+                outcome |= self._latency(module, architecture.input_shape)
             evaluation = Evaluation(
                 key=candidate.key,
                 fidelity=str(fidelity),
@@ -199,7 +204,7 @@ class TrainingEvaluator:
                 peak_memory_mb=self._peak_memory_mb(),
                 train_seconds=seconds,
                 cost_seconds=seconds,
-                device=self._device_name(),
+                device=device_name(self.device),
                 versions=f"torch {torch.__version__}",
                 **outcome,
             )
@@ -208,6 +213,19 @@ class TrainingEvaluator:
             if self.keep is not None and module is not None:
                 self.keep(candidate, evaluation, module)
         return evaluation
+
+    def _latency(self, module: nn.Module, input_shape: Shape) -> dict[str, float]:
+        """Return the latency fields of an evaluation, for one sample, in the layout and precision of the training."""
+        recipe = self.recipe
+        measured = measure_latency(
+            module,
+            input_shape,
+            device=self.device,
+            threads=recipe.threads or 1,
+            channels_last=bool(recipe.channels_last),
+            mixed_precision=recipe.mixed_precision,
+        )
+        return {"latency_ms": measured.median_ms, "latency_iqr_ms": measured.iqr_ms}
 
     def _split(self, name: SplitName) -> Tensors:
         if name not in self._splits:
@@ -235,41 +253,7 @@ class TrainingEvaluator:
         """Return sqrt(p (1 - p) / n), the standard error of a share p of n independent images."""
         return math.sqrt(accuracy * (1 - accuracy) / len(self.dataset.validation))
 
-    @contextmanager
-    def _prepared(self, seed: int, recipe: Recipe) -> Iterator[None]:
-        """Put this process into the state in which trainings happen, whatever it was; restore it on the way out."""
-        cudnn = torch.backends.cudnn
-        with _TURN, isolated_generators(seed), ExitStack() as stack:
-            stack.callback(torch.set_num_threads, torch.get_num_threads())
-            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
-            stack.callback(setattr, cudnn, "deterministic", cudnn.deterministic)
-            stack.callback(setattr, cudnn, "benchmark", cudnn.benchmark)
-            torch.set_num_threads(recipe.threads or 1)
-            torch.set_default_dtype(torch.float32)
-            cudnn.deterministic, cudnn.benchmark = True, False
-            for place, name, value in _float32_precisions(recipe.tf32):
-                stack.callback(setattr, place, name, getattr(place, name))
-                setattr(place, name, value)
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            if torch.get_default_device().type != "cpu":
-                stack.enter_context(torch.device("cpu"))
-            yield
-
     def _peak_memory_mb(self) -> float | None:
         if self.device.type != "cuda":
             return None
         return torch.cuda.max_memory_allocated(self.device) / 1e6  # CUDA only
-
-    def _device_name(self) -> str:
-        if self.device.type != "cuda":
-            return str(self.device)
-        return f"{self.device} {torch.cuda.get_device_name(self.device)}"  # CUDA only
-
-
-def _float32_precisions(tf32: bool) -> list[tuple[Any, str, Any]]:
-    """Return the settings that say how float32 is multiplied on CUDA: where, name and value."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn  # CUDA only
-    if not hasattr(cudnn, "conv"):  # before torch 2.9, where these two names began to warn
-        return [(matmul, "allow_tf32", tf32), (cudnn, "allow_tf32", tf32)]
-    return [(place, "fp32_precision", "tf32" if tf32 else "ieee") for place in (matmul, cudnn.conv)]

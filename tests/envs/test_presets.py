@@ -9,7 +9,7 @@ import pytest
 import nas_gym
 from nas_gym.data import load_dataset
 from nas_gym.errors import ConfigurationError, DatasetError
-from nas_gym.evaluation import ConstantEvaluator, StoredEvaluator
+from nas_gym.evaluation import ConstantEvaluator, Repeated, StoredEvaluator
 from nas_gym.evaluation.training import TrainingEvaluator
 from nas_gym.registration import CHAIN, PRESET_IDS
 from nas_gym.spaces import Convolution, FullyConnected, MaxPool
@@ -128,3 +128,16 @@ def test_real_training_gives_the_reward() -> None:
     assert rewards[0] == rewards[1] > 0.5
     assert env.unwrapped.evaluator.from_store == 1
     assert np.isfinite(info["evaluation"]["loss"])
+
+
+def test_repeats_go_around_the_store_and_latency_into_the_training() -> None:
+    env = make_chain(preset="nas_gym/Chain-Digits-v0", repeats=3, latency=True)
+    assert isinstance(env.evaluator, Repeated) and env.evaluator.repeats == 3
+    assert isinstance(env.evaluator.evaluator, StoredEvaluator)
+    trainer = env.evaluator.evaluator.evaluator
+    assert isinstance(trainer, TrainingEvaluator) and trainer.latency
+    for wrong in (0, "many", 1.5):
+        with pytest.raises(ConfigurationError, match="repeats"):
+            make_chain(preset="nas_gym/Chain-Digits-v0", repeats=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="repeats"):
+        make_chain(preset="nas_gym/Chain-Digits-v0", evaluator="hash", repeats=2)

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from nas_gym.evaluation.augmentation import Draws, altered, draw
 from nas_gym.evaluation.dropout import fast_dropout
+from nas_gym.evaluation.in_place import relu_in_place
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.recipe import Recipe
 
@@ -97,8 +98,9 @@ class Training:
             TimeLimitError: The recipe's time limit has passed.
         """
         deadline = time.monotonic() + (self._recipe.time_limit_seconds or math.inf)
-        while len(self.curve) < min(stop, self._recipe.epochs) and not self._recipe.is_hopeless(self.curve):
-            self._epoch(deadline)
+        with relu_in_place(self._module):
+            while len(self.curve) < min(stop, self._recipe.epochs) and not self._recipe.is_hopeless(self.curve):
+                self._epoch(deadline)
         self._module.eval()
         return Progress(tuple(self.curve), self.loss)
 

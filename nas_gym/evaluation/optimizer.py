@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from nas_gym.evaluation.recipe import Recipe
 
@@ -33,26 +35,72 @@ class FlatOptimizer:
             place = (parameter.size(), torch.empty_like(parameter).stride(), start)  # dense, in the same layout
             parameter.data = vector.as_strided(*place).copy_(parameter.data)
             parameter.grad = self._gradient.as_strided(*place)
-        self._vector = nn.Parameter(vector)
-        self._vector.grad = self._gradient
-        self._optimizer = _optimizer(self._vector, recipe)
-        self._group = self._optimizer.param_groups[0]
+        self._vector = vector
+        self._recipe = recipe
+        self._momenta: list[Tensor | None] = [None]  # SGD's, made in its first step
+        self._adam = [torch.zeros_like(vector), torch.zeros_like(vector)] if recipe.optimizer == "adam" else []
+        self._steps = torch.zeros((), device=first.device)
 
     def step(self, loss: Tensor, learning_rate: float) -> None:
         """Move the parameters along the gradient of a loss."""
         self._gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._group["lr"] = learning_rate
-        self._optimizer.step()
+        # The functions behind torch's optimisers: their classes take longer to call than a small network's step.
+        with torch.no_grad():
+            if self._recipe.optimizer == "adam":
+                self._adam_step(learning_rate)
+            else:
+                self._sgd_step(learning_rate)
+
+    def _sgd_step(self, learning_rate: float) -> None:
+        sgd(
+            [self._vector],
+            [self._gradient],
+            self._momenta,
+            fused=True,
+            lr=learning_rate,
+            momentum=self._recipe.momentum,
+            weight_decay=self._recipe.weight_decay,
+            dampening=0.0,
+            nesterov=self._recipe.momentum > 0,
+            maximize=False,
+        )
+
+    def _adam_step(self, learning_rate: float) -> None:
+        first, second = self._adam
+        adam(
+            [self._vector],
+            [self._gradient],
+            [first],
+            [second],
+            [],
+            [self._steps],
+            fused=True,
+            lr=learning_rate,
+            beta1=self._recipe.momentum,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=self._recipe.weight_decay,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what the optimiser remembers between steps: plain data and tensors, not copied."""
-        return dict(self._optimizer.state_dict()["state"])
+        return {"momenta": list(self._momenta), "adam": list(self._adam), "steps": self._steps}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned for a module of the same layout."""
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
-        self._group = self._optimizer.param_groups[0]
+        """Go on from what `state` returned for a module of the same layout.
+
+        Raises:
+            ValueError: The state is of another layout.
+        """
+        kept = [tensor for tensor in (*state["momenta"], *state["adam"]) if tensor is not None]
+        if any(tensor.shape != self._vector.shape for tensor in kept) or len(state["adam"]) != len(self._adam):
+            raise ValueError("the optimiser's state is of another module")
+        self._momenta = [None if tensor is None else tensor.to(self._vector) for tensor in state["momenta"]]
+        self._adam = [tensor.to(self._vector) for tensor in state["adam"]]
+        self._steps = state["steps"].to(self._steps)
 
     def release(self) -> None:
         """Give every parameter memory of its own again, and no gradient."""
@@ -76,22 +124,3 @@ def one_cycle(step: int, steps: int, peak: float, warmup: float) -> float:
     if step < rise:
         return peak * (step + 1) / (rise + 1)
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, steps - rise)))
-
-
-def _optimizer(vector: nn.Parameter, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(
-            [vector],
-            lr=recipe.learning_rate,
-            betas=(recipe.momentum, 0.999),
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.SGD(
-        [vector],
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )

@@ -121,3 +121,34 @@ def test_frozen_parameters_stay() -> None:
     optimizer = FlatOptimizer(module, Recipe(weight_decay=0.1))
     optimizer.step(module(torch.ones(2, 4)).sum(), 0.1)
     assert torch.equal(module[0].weight, frozen)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=["nesterov", "plain", "adam"])
+def test_what_is_remembered_goes_on_bit_for_bit(recipe: Recipe) -> None:
+    inputs, targets = torch.ones(4, 3, 6, 6), torch.arange(4)
+
+    def trained(module: nn.Module, optimizer: FlatOptimizer, steps: int) -> nn.Module:
+        for _ in range(steps):
+            optimizer.step(functional.cross_entropy(module(inputs), targets), 0.05)
+        return module
+
+    whole, first, second = network(True), network(True), network(True)
+    trained(whole, FlatOptimizer(whole, recipe), 5)
+    before = FlatOptimizer(first, recipe)
+    trained(first, before, 2)
+    second.load_state_dict(first.state_dict())
+    after = FlatOptimizer(second, recipe)
+    after.restore(before.state())
+    trained(second, after, 3)
+    assert all(torch.equal(*pair) for pair in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+def test_a_foreign_state_is_refused() -> None:
+    small = nn.Linear(2, 2)
+    states = [FlatOptimizer(small, Recipe(optimizer=kind)) for kind in ("sgd", "adam")]  # type: ignore[arg-type]
+    for optimizer in states:
+        optimizer.step(small(torch.ones(1, 2)).sum(), 0.1)
+    with pytest.raises(ValueError, match="another module"):
+        FlatOptimizer(nn.Linear(20, 20), Recipe()).restore(states[0].state())
+    with pytest.raises(ValueError, match="another module"):
+        FlatOptimizer(nn.Linear(2, 2), Recipe(optimizer="adam")).restore(states[0].state())

@@ -1,5 +1,6 @@
 """The shared weights, and networks whose parameters are parts of them."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -81,10 +82,16 @@ class SharedWeights:
             path.momenta.append(self.momenta[name][part])
 
     def _fresh(self, name: str, kind: str, place: Place, layer: nn.Module) -> Tensor:
-        """Return first values as `nas_gym.builder.build` draws them: He et al. 2015 (arXiv 1502.01852, equation 10)."""
+        """Return first values: as in He et al. 2015 (arXiv 1502.01852, equation 10), for the widest input."""
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             return torch.full(place.shape, float(kind == "weight"))
         if kind == "bias":
             return torch.zeros(place.shape[:1])
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, name))
-        return nn.init.kaiming_normal_(torch.empty(place.shape), nonlinearity="relu", generator=generator)
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, place.origin))
+        if len(place.shape) == 2:
+            return nn.init.kaiming_normal_(torch.empty(place.shape), nonlinearity="relu", generator=generator)
+        out, channels, kernel, _ = place.shape
+        margin = (self.widths.kernel - kernel) // 2
+        drawn = torch.randn(out, channels, *(self.widths.kernel,) * 2, generator=generator)
+        middle = slice(margin, margin + kernel)
+        return drawn[:, :, middle, middle].mul(math.sqrt(2 / (channels * kernel**2))).contiguous()

@@ -1,7 +1,7 @@
 """The picture of a Pareto front: what more accuracy costs."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,9 +37,10 @@ def pareto_figure(networks: "Sequence[Ranked]", front: "Sequence[Ranked]", cost:
     others = _points([ranked for ranked in networks if ranked.candidate.key not in best], cost)
     points = _points(front, cost)
     axes.plot(*others[:2], "o", color=_OTHERS, markersize=4, label="other networks", zorder=2)
-    axes.plot(*points[:2], drawstyle="steps-post", color=_FRONT, linewidth=1.2, zorder=3)
-    bars: dict[str, Any] = {"fmt": "o", "color": _FRONT, "ecolor": _INK, "elinewidth": 1, "capsize": 3, "markersize": 7}
-    axes.errorbar(points[0], points[1], yerr=points[2], label="Pareto front, with standard errors", zorder=4, **bars)
+    axes.plot(points[0], points[1], drawstyle="steps-post", color=_FRONT, linewidth=1.2, zorder=3)
+    x, y, error = points
+    axes.errorbar(x, y, error, fmt="none", ecolor=_INK, elinewidth=1, capsize=3, zorder=4)
+    axes.plot(x, y, "o", color=_FRONT, markersize=7, label="Pareto front; bars are standard errors", zorder=5)
     if (np.concatenate([points[0], others[0]]) > 0).all():
         axes.set_xscale("log")
     axes.set(xlabel=_LABELS.get(cost, cost), ylabel="validation accuracy")

@@ -194,14 +194,14 @@ def test_genes_of_skipped_slots_are_kept_and_illegal_ones_repaired() -> None:
     trials = _Trials(make_env(space=space), None)
     stop = len(SMALL)
     skipping = _Individual([1, 0, stop, 2, 3, UNDECIDED, 1])
-    assert trials.play(skipping)
+    assert trials.play([skipping])
     assert skipping == [1, 0, stop, 2, 3, UNDECIDED, 1]
     assert skipping.decided == {(0, 1), (1, 0), (2, stop)}
     broken = _Individual([2, 5, 0, stop])  # no convolution can follow global pooling
-    assert trials.play(broken)
+    assert trials.play([broken])
     assert broken[:2] == [2, 5] and broken[2] in (3, 4, stop)
     grown = _Individual()
-    assert trials.play(grown)
+    assert trials.play([grown])
     assert {(slot, action) for slot, action in enumerate(grown) if action >= 0} == grown.decided
     assert trials.result.episodes == 3
 
@@ -212,7 +212,7 @@ def test_a_forgotten_gene_becomes_another() -> None:
         trials = _Trials(Lock(), None)
         child = _Individual([1, 4, 7, 0, 3, 6])
         child.forget(0)
-        assert trials.play(child)
+        assert trials.play([child])
         assert child[0] != 1
 
 
@@ -221,7 +221,7 @@ def test_a_repeat_has_one_gene_redrawn_before_it_is_played() -> None:
     for seed in range(20):
         random.seed(seed)
         child = _Individual([9, 8, 9, 8, 9, 8])
-        assert trials.play(child)
+        assert trials.play([child])
         assert sum(one != other for one, other in zip(child, [9, 8, 9, 8, 9, 8], strict=True)) == (seed > 0)
 
 

@@ -167,7 +167,7 @@ def play_all(
         env: As in `play`.
         choices: One for each episode; may be endless.
         recorder: Told of the finished episodes, in order.
-        window: Most episodes that wait for their reward; None: all of the choices.
+        window: Most episodes whose evaluation is still to come; None: all of the choices.
     """
     waiting: deque[_Episode] = deque()
 
@@ -187,7 +187,8 @@ def play_all(
             yield episode.finished(env, recorder, 0.0, episode.info)
             continue
         waiting.append(episode)
-        yield from settled(len(waiting) if window is None else window)
+        if window is not None:
+            yield from settled(window)
     yield from settled(0)
 
 

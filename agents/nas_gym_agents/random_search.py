@@ -9,7 +9,7 @@ import numpy as np
 
 from nas_gym_agents.agent import Mask, Recorder, SearchResult, capacity, play_all
 
-WINDOW = 4  # episodes that wait for their rewards, for each evaluation the environment works on at once
+WINDOW = 2  # evaluations to come, for each that the environment works on at once: one, and the next
 
 
 @dataclass(frozen=True, kw_only=True)

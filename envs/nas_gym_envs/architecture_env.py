@@ -162,7 +162,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         """Yield the outcomes of episodes whose rewards are late, in order, each as soon as it is there.
 
         Args:
-            leave: How many may be left waiting; those that are there already are told anyway.
+            leave: How many may still be to come when it ends; those that are there already, and before them no gap,
+                are told anyway.
 
         Raises:
             StoreError: An evaluation could not be stored.

@@ -1,5 +1,6 @@
 """Rewards that arrive later: evaluations that were asked for and are waited for, in the order of their episodes."""
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -33,6 +34,8 @@ class Promises:
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Future[Evaluation], bool]] = deque()
         self._tickets = 0
+        self._open = 0  # of those that wait, the ones that are not there yet
+        self._changed: threading.Condition | None = None  # made when needed: an environment without can be copied
 
     def __len__(self) -> int:
         """Return how many wait."""
@@ -41,18 +44,33 @@ class Promises:
     def add(self, future: Future[Evaluation], *, first: bool) -> int:
         """Return the ticket of one more evaluation; `first`: whether it is its key's first in the budget."""
         ticket, self._tickets = self._tickets, self._tickets + 1
+        self._changed = self._changed or threading.Condition()
+        with self._changed:
+            self._open += 1
         self._waiting.append((ticket, future, first))
+        future.add_done_callback(self._arrived)
         return ticket
 
     def settle(self, leave: int, reward: Callable[[Evaluation], Any], budget: Budget | None) -> Iterator[Settled]:
-        """Yield outcomes, oldest first, until at most ``leave`` wait and the oldest of them is not there yet."""
-        while self._waiting and (len(self._waiting) > leave or self._waiting[0][1].done()):
+        """Yield outcomes, oldest first, until at most ``leave`` are still to come and the oldest is one of them."""
+        while self._waiting:
             ticket, future, first = self._waiting[0]
-            evaluation = future.result()
+            assert self._changed is not None, "made with the first promise"
+            with self._changed:
+                self._changed.wait_for(lambda: future.done() or self._open <= leave)  # noqa: B023  called at once
+            if not future.done():
+                return
             self._waiting.popleft()
+            evaluation = future.result()
             if budget is not None:
                 budget.charge_rest(evaluation, first=first)
             yield Settled(ticket, reward(evaluation), evaluation, outcome(evaluation))
+
+    def _arrived(self, _: Future[Evaluation]) -> None:
+        assert self._changed is not None, "made with the first promise"
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
 
 
 def outcome(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """The evaluator that trains in worker processes of this machine, several candidates at once."""
 
+import itertools
 import multiprocessing
 import os
 import pickle
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +22,7 @@ from nas_gym.evaluation.worker import Answer, Factory
 
 _TICK_SECONDS = 0.1
 _RETRIES = 2
+_PASSED_OVER = 64  # larger jobs for each worker that may overtake one
 
 
 @dataclass(eq=False)
@@ -32,6 +33,7 @@ class _Job:
     fidelity: Fidelity
     repeat: int
     answer: Future[Evaluation] = field(default_factory=Future)
+    number: int = 0
     lost: int = 0
 
     def failed(self, status: Status, reason: str, seconds: float = 0.0) -> Evaluation:
@@ -123,7 +125,8 @@ class ProcessEvaluator:
         self.replaced = 0
         devices = _devices(factory, workers, threads_per_worker, trainings_per_gpu)
         self._slots = [_Slot(device) for device in devices]
-        self._waiting: deque[_Job] = deque()
+        self._waiting: list[_Job] = []
+        self._numbers = itertools.count()
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._keeper: threading.Thread | None = None
@@ -157,7 +160,9 @@ class ProcessEvaluator:
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep_going, daemon=True, name="worker keeper")
                 self._keeper.start()
-            self._waiting.extend(jobs)
+            for job in jobs:
+                job.number = next(self._numbers)
+                self._waiting.append(job)
             self._hand_out()
         return [job.answer for job in jobs]
 
@@ -200,13 +205,25 @@ class ProcessEvaluator:
             if not self._waiting:
                 return
             if slot.job is None and not slot.broken:
-                self._give(slot, self._waiting.popleft())
+                self._give(slot, self._next())
+
+    def _next(self) -> _Job:
+        """Take the next job: a lost one, one that was passed over for long, else the largest.
+
+        Whoever waits for a whole batch waits for its last training; the longest ones must not be begun last (Graham
+        1969, "Bounds on Multiprocessing Timing Anomalies": longest processing time first).
+        """
+        first, last = self._waiting[0], self._waiting[-1]
+        if not first.lost and last.number - first.number < _PASSED_OVER * len(self._slots):
+            first = max(self._waiting, key=lambda job: job.candidate.architecture.macs)
+        self._waiting.remove(first)
+        return first
 
     def _give(self, slot: _Slot, job: _Job) -> None:
         try:
             task = self._pool(slot).schedule(worker.answer, (job.candidate, job.fidelity, job.repeat))
         except RuntimeError:  # its worker died while it had nothing to do
-            self._waiting.appendleft(job)
+            self._waiting.insert(0, job)
             self._break(slot)
             return
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -258,7 +275,7 @@ class ProcessEvaluator:
         """Put a lost job back to the front, or give it up."""
         job.lost += 1
         if job.lost <= self._retries:
-            self._waiting.appendleft(job)
+            self._waiting.insert(0, job)
             return None
         code = getattr(error, "exitcode", None)
         ended = "while it started" if code is None else f"with exit code {code}"

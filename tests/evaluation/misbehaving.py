@@ -66,6 +66,9 @@ class Misbehaving:
     def leak(self, candidate: Candidate) -> None:
         _LEAKED.append(np.ones(8_000_000))  # 64 MB
 
+    def remember(self, candidate: Candidate) -> None:
+        (self.folder / f"began-{time.monotonic_ns():020d}-{candidate.key}").touch()
+
     def count_threads(self, candidate: Candidate) -> None:
         import torch  # late, so that workers of the other deeds start fast
 

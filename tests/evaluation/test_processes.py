@@ -186,6 +186,15 @@ def test_a_training_over_its_memory_limit_fails_and_the_next_one_does_not(pools:
     assert pool.lost == 0
 
 
+def test_the_largest_candidates_are_begun_first(candidates: list[Candidate], pools: Make, tmp_path: Path) -> None:
+    pool = pools(HandedOver(Misbehaving("remember", tmp_path)), 1)
+    evaluate(pool, candidates)
+    began = sorted(path.name.removeprefix("began-") for path in tmp_path.glob("began-*"))
+    order = [name.split("-")[1] for name in began]
+    rest = sorted(candidates[1:], key=lambda candidate: -candidate.architecture.macs)
+    assert order == [candidates[0].key, *(candidate.key for candidate in rest)]  # the first found a free worker
+
+
 def test_faults_of_an_evaluator_are_typed(candidates: list[Candidate], pools: Make, tmp_path: Path) -> None:
     pool = pools(HandedOver(Misbehaving("fail", tmp_path)), 1)
     (found,) = evaluate(pool, candidates[:1])

@@ -49,7 +49,8 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.evaluation import Fidelity, Recipe, evaluate
-from nas_gym.evaluation.augmentation import augmented
+from nas_gym.evaluation.augmentation import altered, draw
+from nas_gym.evaluation.in_place import relu_in_place
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.training import TrainingEvaluator
 from nas_gym.spaces import ChainSpace
@@ -111,20 +112,24 @@ def bare(tensors: dict[str, Any], candidate: Candidate, recipe: Recipe) -> float
     optimizer, generator = FlatOptimizer(module, recipe), torch.Generator().manual_seed(0)
     (images, targets), (others, answers) = tensors["train"], tensors["validation"]
     per_epoch, correct = len(images) // recipe.batch_size, 0
-    for epoch in range(recipe.epochs):
-        module.train()
-        order = torch.randperm(len(images), generator=generator)
-        for i in range(per_epoch):
-            chosen = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-            batch = augmented(images[chosen], generator, flip=recipe.flip, crop=recipe.crop).permute(0, 3, 1, 2)
-            step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
-            loss = functional.cross_entropy(module(batch), targets[chosen])
-            optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
-        module.eval()
-        with torch.no_grad():
-            size = max(16, 2**17 // others[0].numel())
-            outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
-            correct = int((outputs.argmax(1) == answers).sum())
+    with relu_in_place(module):
+        for epoch in range(recipe.epochs):
+            module.train()
+            order = torch.randperm(len(images), generator=generator)
+            options = {"crop": recipe.crop, "cutout": recipe.cutout}
+            draws = draw(len(images), images.shape[1:3], generator, flip=recipe.flip, **options)
+            for i in range(per_epoch):
+                here = slice(i * recipe.batch_size, (i + 1) * recipe.batch_size)
+                chosen = order[here]
+                batch = altered(images.index_select(0, chosen), draws[here]).permute(0, 3, 1, 2)
+                step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
+                loss = functional.cross_entropy(module(batch), targets[chosen])
+                optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
+            module.eval()
+            with torch.no_grad():
+                size = max(16, 2**17 // others[0].numel())
+                outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
+                correct = int((outputs.argmax(1) == answers).sum())
     return correct / len(others)
 
 

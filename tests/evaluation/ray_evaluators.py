@@ -1,4 +1,4 @@
-"""Evaluators that Ray's workers make in the tests."""
+"""Evaluators that Ray's workers make in the tests; without torch, which takes a worker seconds to import."""
 
 import os
 import time
@@ -7,12 +7,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from networks import trainer
-
-from nas_gym.architecture import Candidate
+from nas_gym.architecture import Architecture, Candidate, Operation
 from nas_gym.data import Dataset
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluation, Evaluator, Fidelity, HashEvaluator
+
+SHAPE = (1, 8, 8)
+CANDIDATES = [
+    Candidate(Architecture(SHAPE, (Operation("flatten"), Operation("linear", (("units", units),), (0,)))))
+    for units in range(2, 14)
+]
 
 
 @dataclass
@@ -21,8 +25,8 @@ class Sleeping:
 
     Args:
         seconds: Of work for each.
-        diary: Folder; every training leaves a file ``<its process>-<a number>`` while it lasts and ``made-<process>``
-            for every evaluator that is made; None: no diary.
+        diary: Folder; every training leaves a file ``training-<process>-<key>-<node>-<a number>``, every evaluator
+            that is made ``made-<process>-<a number>``; None: no diary.
         accidents: By key: what happens, ``"dies"``, ``"dies once"``, ``"raises"`` or ``"mistake"``.
     """
 
@@ -47,8 +51,10 @@ class Sleeping:
     def _answer(self, candidate: Candidate, fidelity: Fidelity | None, repeat: int) -> Future[Evaluation]:
         accident = dict(self.accidents).get(candidate.key, "")
         if self.diary is not None:
-            page = self.diary / f"training-{os.getpid()}-{candidate.key}-{time.monotonic_ns()}"
-            page.touch()
+            import ray
+
+            node = ray.get_runtime_context().get_node_id()
+            (self.diary / f"training-{os.getpid()}-{candidate.key}-{node}-{time.monotonic_ns()}").touch()
         if accident == "dies" or (accident == "dies once" and len(list(self._pages(candidate))) == 1):
             os._exit(3)
         if accident == "raises":
@@ -71,9 +77,11 @@ class Training:
 
     @property
     def identity(self) -> str:
-        return trainer(self.dataset).identity
+        return self().identity
 
     def __call__(self) -> Evaluator:
+        from networks import trainer
+
         return trainer(self.dataset)
 
 

@@ -24,6 +24,7 @@ from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, Plant
 if TYPE_CHECKING:
     from nas_gym.evaluation.proxies import PROXIES, ProxyEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
+    from nas_gym.evaluation.weight_sharing import SupernetEvaluator
 
 __all__ = [
     "FULL",
@@ -40,6 +41,7 @@ __all__ = [
     "Status",
     "Store",
     "StoredEvaluator",
+    "SupernetEvaluator",
     "SyntheticEvaluator",
     "TrainingEvaluator",
     "capacity_of",
@@ -51,6 +53,7 @@ __all__ = [
 _NEEDS_TORCH = {
     "PROXIES": "proxies",
     "ProxyEvaluator": "proxies",
+    "SupernetEvaluator": "weight_sharing",
     "TrainingEvaluator": "training",
 }
 

@@ -25,7 +25,7 @@ from nas_gym.evaluation.weight_sharing.supernet import Supernet, channels_second
 from nas_gym.randomness import derived_seed
 from nas_gym.spaces.chain import ChainSpace
 
-SUPERNET_RECIPE = Recipe(epochs=100, learning_rate=0.1, warmup=0.1)
+SUPERNET_RECIPE = Recipe(epochs=100, learning_rate=0.2, warmup=0.1)
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 2, 256  # batches and samples in each, for the statistics of a path
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,8 @@ class SupernetEvaluator:
         self._check()
 
     def _check(self) -> None:
+        if not isinstance(self.space, ChainSpace):
+            raise ConfigurationError(f"weights are shared between the networks of a ChainSpace, got {self.space!r}")
         wanted = (self.space.input_shape, self.space.n_classes)
         given = (self.dataset.input_shape, self.dataset.n_classes)
         if wanted != given:
@@ -93,8 +96,9 @@ class SupernetEvaluator:
             )
         if self.recipe.optimizer != "sgd":
             raise ConfigurationError(f"a supernet is trained by optimizer='sgd', got {self.recipe.optimizer!r}")
-        if self.checkpoint_every < 1:
-            raise ConfigurationError(f"checkpoint_every is at least 1, got {self.checkpoint_every}")
+        every: object = self.checkpoint_every
+        if not isinstance(every, Integral) or every < 1:
+            raise ConfigurationError(f"checkpoint_every is a whole number of steps, at least 1, got {every!r}")
         if self.checkpoint is not None and not self.checkpoint.parent.is_dir():
             raise ConfigurationError(
                 f"{str(self.checkpoint.parent)!r}, the checkpoint's folder, is none; make it first"

@@ -1,14 +1,11 @@
-"""What everything that computes in this process shares: taking turns, a known state, typed failures."""
+"""What everything that computes in this process shares: taking turns in a known state."""
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 
-from nas_gym.evaluation.evaluation import Status
-from nas_gym.evaluation.loop import DivergedError, TimeLimitError
-from nas_gym.evaluation.training import _LONGEST_REASON, _OUT_OF_MEMORY, _TURN
+from nas_gym.evaluation.training import _TURN
 from nas_gym.randomness import isolated_generators
 
 
@@ -36,19 +33,6 @@ def prepared(seed: int, threads: int = 1) -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
-
-
-def failure(error: Exception, device: torch.device) -> tuple[Status, str]:
-    """Return status and reason of a failed evaluation; the same failure has the same reason, without addresses."""
-    if isinstance(error, DivergedError):
-        return "diverged", str(error)
-    if isinstance(error, TimeLimitError):
-        return "timeout", str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
-        return "out_of_memory", f"the evaluation does not fit into the memory of the device ({device.type})"
-    lines = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return "invalid", re.sub("0x[0-9a-fA-F]+", "0x…", reason)[:_LONGEST_REASON]
 
 
 def device_name(device: torch.device) -> str:

@@ -23,8 +23,9 @@ from nas_gym.builder import MODULES, Network, build
 from nas_gym.data.dataset import Dataset, Split
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
+from nas_gym.evaluation.failures import failure_of
 from nas_gym.evaluation.loop import DivergedError
-from nas_gym.evaluation.process import device_name, failure, prepared
+from nas_gym.evaluation.process import device_name, prepared
 from nas_gym.evaluation.training import choose_device
 from nas_gym.operations import ACTIVATIONS
 from nas_gym.randomness import derived_seed
@@ -191,7 +192,7 @@ class ProxyEvaluator:
         try:
             outcome = {"proxy": self._score(candidate, repeat)}
         except Exception as error:
-            outcome = dict(zip(("status", "reason"), failure(error, self.device), strict=True))
+            outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
         return Evaluation(
             key=candidate.key,
             fidelity=str(fidelity),

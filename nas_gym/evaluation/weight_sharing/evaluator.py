@@ -17,8 +17,9 @@ from nas_gym.builder import Network
 from nas_gym.data.dataset import Dataset, SplitName
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
+from nas_gym.evaluation.failures import failure_of
 from nas_gym.evaluation.loop import DivergedError, Tensors, score
-from nas_gym.evaluation.process import device_name, failure, prepared
+from nas_gym.evaluation.process import device_name, prepared
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.training import choose_device
 from nas_gym.evaluation.weight_sharing.checkpoint import read_checkpoint, write_checkpoint
@@ -174,7 +175,7 @@ class SupernetEvaluator:
         try:
             outcome = self._scored(candidate)
         except Exception as error:
-            outcome = dict(zip(("status", "reason"), failure(error, self.device), strict=True))
+            outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
         return Evaluation(
             key=candidate.key,
             fidelity=str(fidelity),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nas_gym.evaluation.processes import ProcessEvaluator
     from nas_gym.evaluation.proxies import PROXIES, ProxyEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
+    from nas_gym.evaluation.weight_sharing import SupernetEvaluator
     from nas_gym.evaluation.worker import HandedOver
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Store",
     "StoredEvaluator",
     "SuccessiveHalving",
+    "SupernetEvaluator",
     "SyntheticEvaluator",
     "TrainingEvaluator",
     "capacity_of",
@@ -62,6 +64,7 @@ _LAZY = {
     "PROXIES": "proxies",
     "ProcessEvaluator": "processes",
     "ProxyEvaluator": "proxies",
+    "SupernetEvaluator": "weight_sharing",
     "TrainingEvaluator": "training",
 }
 

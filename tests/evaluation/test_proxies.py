@@ -82,6 +82,9 @@ def test_sizes_are_the_architecture_s(digits: Dataset) -> None:
 def test_synflow_is_the_product_of_the_absolute_weights(activation: str) -> None:
     steps = [FLATTEN, linear(20), Operation("batch_norm"), Operation(activation), linear(7), linear(10)]
     network = network_of(chain((1, 8, 8), *steps))
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Linear):
+            torch.nn.init.constant_(layer.bias, -5.0)  # biases are no part of the equation
     ones = np.ones(64)
     for weight, _ in weights_of(network):
         ones = np.abs(weight) @ ones
@@ -234,6 +237,21 @@ def test_all_candidates_see_one_batch_of_the_training_split(digits: Dataset, mon
     assert torch.equal(seen[0], seen[1]) and torch.equal(seen[0], seen[2]) and len(seen[0]) == 64
     images, _ = digits.normalised("train")
     assert all((images == image).flatten(1).all(1).any() for image in seen[0])
+    evaluate(scorer(digits, "naswot"), [perceptron()], repeat=1)
+    assert not torch.equal(seen[0], seen[3])
+
+
+def test_batch_norm_is_in_training_mode_and_dropout_off(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: dict[type, set[bool]] = {}
+
+    def look(network: Network, inputs: torch.Tensor, targets: torch.Tensor) -> float:
+        for layer in network.modules():
+            modes.setdefault(type(layer), set()).add(layer.training)
+        return 1.0
+
+    monkeypatch.setitem(PROXIES, "naswot", look)
+    one(scorer(digits, "naswot"), convnet(dropout=0.5))
+    assert modes[torch.nn.BatchNorm2d] == {True} and modes[torch.nn.Dropout] == {False}
 
 
 def test_identity_tells_what_decides(digits: Dataset) -> None:

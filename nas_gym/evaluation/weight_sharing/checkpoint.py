@@ -23,6 +23,7 @@ def write_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         unfinished.replace(path)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise ConfigurationError(
             f"the checkpoint {str(path)!r} can't be written ({error.strerror}); name another file"
         ) from None

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from nas_gym.evaluation.weight_sharing.supernet import Supernet, channels_second
 from nas_gym.randomness import derived_seed
 from nas_gym.spaces.chain import ChainSpace
 
-SUPERNET_RECIPE = Recipe(epochs=100, learning_rate=0.1, warmup=0.1)
+SUPERNET_RECIPE = Recipe(epochs=100, learning_rate=0.2, warmup=0.1)
 CALIBRATION_BATCHES, CALIBRATION_BATCH = 2, 256  # batches and samples in each, for the statistics of a path
 
 
@@ -83,6 +84,8 @@ class SupernetEvaluator:
         self._check()
 
     def _check(self) -> None:
+        if not isinstance(self.space, ChainSpace):
+            raise ConfigurationError(f"weights are shared between the networks of a ChainSpace, got {self.space!r}")
         wanted = (self.space.input_shape, self.space.n_classes)
         given = (self.dataset.input_shape, self.dataset.n_classes)
         if wanted != given:
@@ -94,8 +97,9 @@ class SupernetEvaluator:
             )
         if self.recipe.optimizer != "sgd":
             raise ConfigurationError(f"a supernet is trained by optimizer='sgd', got {self.recipe.optimizer!r}")
-        if self.checkpoint_every < 1:
-            raise ConfigurationError(f"checkpoint_every is at least 1, got {self.checkpoint_every}")
+        every: object = self.checkpoint_every
+        if not isinstance(every, Integral) or every < 1:
+            raise ConfigurationError(f"checkpoint_every is a whole number of steps, at least 1, got {every!r}")
         if self.checkpoint is not None and not self.checkpoint.parent.is_dir():
             raise ConfigurationError(
                 f"{str(self.checkpoint.parent)!r}, the checkpoint's folder, is none; make it first"

@@ -115,7 +115,8 @@ def places(architecture: Architecture, widths: Widths) -> list[Place]:
         for number, i in enumerate(weighted):
             name = block if len(weighted) == 1 else f"{block} #{number}"
             origin = f"layer {layer} conv" if labels[number].startswith("conv") and number == 0 else name
-            shape, used = _sides(architecture, i, pixels[i], widths, layer == 1)
+            on_input = layer == 1 and architecture.operations[i].inputs[0] < segment.start
+            shape, used = _sides(architecture, i, pixels[i], widths, on_input)
             found.append(Place(i, name, origin, shape, used))
         last = block if weighted else last
         if deeper and labels[-1].startswith("depthwise"):
@@ -164,18 +165,18 @@ def _label(architecture: Architecture, position: int, pixels: int) -> str:
     channels = _shape(architecture, operation.inputs[0])[0]
     if values["groups"] == channels == values["channels"]:
         return f"depthwise {shown}"
-    grouped = "" if values["groups"] == 1 else f" of {channels} in {values['groups']}"
+    grouped = "" if values["groups"] == 1 else f" {values['channels']} of {channels} in {values['groups']}"
     return f"conv{grouped} {shown}"
 
 
 def _sides(
-    architecture: Architecture, position: int, pixels: int, widths: Widths, is_first: bool
+    architecture: Architecture, position: int, pixels: int, widths: Widths, on_input: bool
 ) -> tuple[Shape, Shape]:
     """Return the sides of the shared weight and of the part of it that an operation uses."""
     operation = architecture.operations[position]
     given = _shape(architecture, operation.inputs[0])
     values = {setting: int(value) for setting, value in operation.settings}
-    most = widths.first if is_first and given[0] == widths.first * max(pixels, 1) else widths.channels
+    most = widths.first if on_input else widths.channels
     shape: Shape
     used: Shape
     if operation.kind == "batch_norm":

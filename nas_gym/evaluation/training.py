@@ -72,7 +72,7 @@ class TrainingEvaluator:
         keep: Called with candidate, evaluation and trained module (on the device, in evaluation mode) of
             every successful training before its evaluation is returned.
         latency: Whether the latency of every trained network is measured (`nas_gym.latency`), beside its training
-            time. It is wall-clock time on this machine, and so not reproducible bit for bit.
+            time, at full resolution only. It is wall-clock time on this machine, and so not reproducible bit for bit.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class TrainingEvaluator:
             except Exception as error:
                 outcome = dict(zip(("status", "reason"), self._failure(error), strict=True))
             seconds = time.perf_counter() - started
-            if self.latency and module is not None:
+            if self.latency and module is not None and fidelity.resolution is None:
                 outcome |= self._latency(module, architecture.input_shape)
             evaluation = Evaluation(
                 key=candidate.key,

@@ -99,10 +99,10 @@ def test_another_objective_orders_by_its_reward() -> None:
 
 def test_whole_trainings_come_before_those_that_were_stopped() -> None:
     found = answers(a=[0.5], b=[0.4])
-    stopped = Evaluation(key="c", fidelity="stop=3", accuracy=0.9)
+    stopped = Evaluation(key="c", fidelity="stop=10", accuracy=0.9)
     found["c"] = Answers(CANDIDATE)
     found["c"].add(stopped)
-    found["c"].add(replace(stopped, fidelity="stop=1", accuracy=0.99))
+    found["c"].add(replace(stopped, fidelity="stop=9", accuracy=0.99))
     found["d"] = Answers(CANDIDATE)
     found["d"].add(Evaluation(key="d", fidelity="data=0.5", accuracy=0.99))
     assert keys(found, Plan()) == "abc"

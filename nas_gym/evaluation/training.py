@@ -68,7 +68,7 @@ class TrainingEvaluator:
             from there, to exactly what an uninterrupted one becomes. None: every training starts anew. Seconds are
             those of the call that spent them.
         latency: Whether the latency of every trained network is measured (`nas_gym.latency`), beside its training
-            time. It is wall-clock time on this machine, and so not reproducible bit for bit.
+            time, at full resolution only. It is wall-clock time on this machine, and so not reproducible bit for bit.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class TrainingEvaluator:
             except Exception as error:
                 outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
             seconds = time.perf_counter() - started
-            if self.latency and module is not None:
+            if self.latency and module is not None and fidelity.resolution is None:
                 outcome |= self._latency(module, architecture.input_shape)
             evaluation = Evaluation(
                 key=candidate.key,

@@ -19,11 +19,13 @@ class Plan:
         repeats: Trainings that made one evaluation of the search.
         confirm: How many of the best are evaluated again at the end.
         confirm_repeats: How often each of them.
+        fidelity: At which the search evaluated, unless it was in full or by successive halving.
     """
 
     repeats: int = 1
     confirm: int = 0
     confirm_repeats: int = 0
+    fidelity: str = ""
 
 
 @dataclass
@@ -46,13 +48,16 @@ class Answers:
         """Return the first n repeats, as far as they are there."""
         return [self.evaluations[fidelity, i] for i in range(n) if (fidelity, i) in self.evaluations]
 
-    def searched(self, repeats: int) -> Evaluation | None:
+    def searched(self, plan: Plan) -> Evaluation | None:
         """Return what the search saw: the mean of its repeats at the highest fidelity; None if nothing succeeded."""
         known = [fidelity for (fidelity, i), answer in self.evaluations.items() if not i and answer.ok]
+        if plan.fidelity:
+            known = [fidelity for fidelity in known if fidelity == plan.fidelity]
         best = max(known, key=thoroughness, default="")
-        if thoroughness(best) <= 0:
+        if not plan.fidelity and thoroughness(best) <= 0:
             return None
-        return mean_of([answer for answer in self.repeats(best, repeats) if answer.ok])
+        answers = [answer for answer in self.repeats(best, plan.repeats) if answer.ok]
+        return mean_of(answers) if answers else None
 
 
 def order(
@@ -64,7 +69,7 @@ def order(
     the order of their means over all trainings once each of them has been evaluated again. One that failed then comes
     after those that did not, with what the search saw of it.
     """
-    found = [(key, seen) for key, one in answers.items() if (seen := one.searched(plan.repeats)) is not None]
+    found = [(key, seen) for key, one in answers.items() if (seen := one.searched(plan)) is not None]
     found.sort(key=lambda pair: (-thoroughness(pair[1].fidelity), rank(score(pair[1]), pair[1].parameters, pair[0])))
     rows = [(key, seen, len(answers[key].repeats(seen.fidelity, plan.repeats))) for key, seen in found]
     n = plan.repeats + plan.confirm_repeats

@@ -11,7 +11,7 @@ import numpy as np
 from nas_gym.architecture import Candidate
 from nas_gym.costs import COSTS
 from nas_gym.errors import ConfigurationError, RunError
-from nas_gym.evaluation.evaluation import Evaluation
+from nas_gym.evaluation.evaluation import Evaluation, Fidelity
 from nas_gym.explain.record import Header, read_decisions, read_header
 from nas_gym.explain.words import account
 from nas_gym.history import Episode, read_history
@@ -175,7 +175,9 @@ class Run:
         settings = self.settings
         repeats = settings.get("env_args", {}).get("repeats", 1)
         confirm, again = settings.get("confirm", 0), settings.get("confirm_repeats", 0)
-        return Plan(repeats if isinstance(repeats, int) else 1, confirm, again)
+        fidelity = settings.get("env_args", {}).get("fidelity", "full")
+        searched = "" if fidelity in ("full", None) else str(Fidelity.from_text(str(fidelity)))
+        return Plan(repeats if isinstance(repeats, int) else 1, confirm, again, searched)
 
     @cached_property
     def _objective(self) -> Objective | VectorObjective:

@@ -23,6 +23,7 @@ DECISIONS = "decisions"
 TENSORBOARD = "tensorboard"
 WEIGHTS = "weights"
 POLICY = "policy.zip"
+CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 # What a resume rebuilds: everything in them follows from the settings and the stored results.
 DERIVED = (HISTORY, DECISIONS, TENSORBOARD, POLICY)

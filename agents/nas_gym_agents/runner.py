@@ -13,11 +13,13 @@ import gymnasium as gym
 
 from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
-from nas_gym.evaluation import Evaluation, Evaluator, StoredEvaluator
+from nas_gym.evaluation import Evaluation, Evaluator, StoredEvaluator, SuccessiveHalving
+from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
 from nas_gym.run import Ranked, Run
 from nas_gym.run_directory import (
+    CHECKPOINTS,
     DECISIONS,
     DERIVED,
     FIGURES,
@@ -176,6 +178,11 @@ class _Parts:
             self.close()
             raise
 
+    @property
+    def halved(self) -> bool:
+        """Whether trainings stop and go on."""
+        return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)
+
     def connect(self, stored: StoredEvaluator) -> None:
         """Have the environment ask a store, which asks who trains."""
         for wrapper in self._around[-1:]:
@@ -226,6 +233,8 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
+        if parts.halved and self._trainer is not None and self._trainer.checkpoints is None:
+            self._trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0

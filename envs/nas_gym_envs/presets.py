@@ -1,12 +1,22 @@
 """The environment ids: rows of data, and the function that makes an environment of a row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import ConstantEvaluator, Evaluator, HashEvaluator, Recipe, Repeated, StoredEvaluator
-from nas_gym.objective import Objective, VectorObjective, named_objective
+from nas_gym.evaluation import (
+    AtFidelity,
+    ConstantEvaluator,
+    Evaluator,
+    Fidelity,
+    HashEvaluator,
+    Recipe,
+    Repeated,
+    StoredEvaluator,
+    SuccessiveHalving,
+)
+from nas_gym.objective import Objective, Proxy, VectorObjective, named_objective
 from nas_gym.operations import Number, Shape
 from nas_gym.registration import CHAIN
 from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
@@ -67,7 +77,13 @@ _RECIPE_OPTIONS = tuple(f.name for f in fields(Recipe))
 _TRAINER_OPTIONS = ("device", "evaluation_seed", "latency")
 _ENV_OPTIONS = ("budget", "encoder", "illegal_reward", "render_mode")
 _OPTIONS = (*_DATA_OPTIONS, *_LIMIT_OPTIONS, *_RECIPE_OPTIONS, *_TRAINER_OPTIONS, *_ENV_OPTIONS)
-_NAMED_OPTIONS = ("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "objective", "repeats")
+_PROXY_FLOOR = -1000.0  # below what the proxies of networks are
+_KINDS = "'training', 'proxy:NAME', 'supernet', 'constant', 'hash'"
+_ON_DATA = ("training", "proxy", "supernet")
+_NAMED_OPTIONS = (
+    *("dataset", "catalogue", "max_layers", "hyperparameters", "evaluator", "objective"),
+    *("repeats", "fidelity", "stops", "fraction"),
+)
 
 
 def make_chain(
@@ -80,6 +96,9 @@ def make_chain(
     evaluator: str | Evaluator = "training",
     objective: str | Objective | VectorObjective | None = None,
     repeats: int = 1,
+    fidelity: str | Fidelity = "full",
+    stops: Sequence[int] = (),
+    fraction: float = 1 / 3,
     **options: Any,
 ) -> ArchitectureEnv:
     """Return a chain environment; what ``gym.make("nas_gym/Chain-v0", …)`` calls.
@@ -90,10 +109,15 @@ def make_chain(
         catalogue: The layers to choose from.
         max_layers: Most layers.
         hyperparameters: Names or grids of the hyper-parameters to decide (`ChainSpace`).
-        evaluator: ``"training"``; ``"constant"`` or ``"hash"``, which train nothing; or an `Evaluator`.
+        evaluator: ``"training"``; ``"constant"`` or ``"hash"``, which train nothing; ``"proxy:synflow"`` and the like
+            (`ProxyEvaluator`; the proxy is the reward); ``"supernet"`` (`SupernetEvaluator`); or an `Evaluator`.
         objective: A text such as ``"soft-macs:1e6"`` (`nas_gym.objective.named_objective`), or an objective; by
             default the validation accuracy.
         repeats: Trainings of every candidate, each with its own seed; their mean is what counts (`Repeated`).
+        fidelity: Cheaper evaluations, such as ``"epochs=3,data=0.25,resolution=14"`` (`AtFidelity`).
+        stops: Epochs after which the best go on and the others don't (`SuccessiveHalving`); at most one of repeats,
+            fidelity and stops.
+        fraction: Share that goes on at a stop.
         **options: Data (data_root, download, first_per_class, first_test_per_class, validation_share, split_seed,
             image_size),
             limits (max_parameters, max_macs, min_resolution, min_layers), the recipe's fields (epochs, batch_size,
@@ -117,8 +141,11 @@ def make_chain(
     goal = named_objective(objective) if isinstance(objective, str) else objective
     if evaluator == "training" and "latency_ms" in getattr(goal, "needs", ()) and not trainer.get("latency"):
         raise ConfigurationError(f"the objective {objective!r} needs a measured latency: add latency=true")
+    kind = evaluator.partition(":")[0] if isinstance(evaluator, str) else ""
+    if kind == "proxy" and goal is None:
+        goal = Proxy(floor=_PROXY_FLOOR)
     data = None
-    if evaluator == "training" or row is None or dataset is not None:
+    if kind in _ON_DATA or row is None or dataset is not None:
         from nas_gym.data import load_dataset
 
         data = load_dataset(dataset if dataset is not None else row.dataset if row else "digits", **named)
@@ -135,11 +162,19 @@ def make_chain(
         limits=Limits(**limits),
         hyperparameters=hyperparameters,
     )
-    made = _make_evaluator(evaluator, data, Recipe(**{**row.recipe, **recipe}), trainer, space.name)
-    if evaluator == "training" and repeats != 1:
+    made = _make_evaluator(evaluator, data, row.recipe, recipe, trainer, space)
+    how = {"repeats": repeats, "fidelity": fidelity, "stops": stops}
+    asked = [name for name, plain in (("repeats", 1), ("fidelity", "full"), ("stops", ())) if how[name] != plain]
+    if asked and (kind != "training" or len(asked) > 1):
+        raise ConfigurationError(
+            f"at most one of repeats, fidelity and stops, and only for evaluator='training'; got {', '.join(asked)}"
+        )
+    if "repeats" in asked:
         made = Repeated(made, repeats)
-    elif repeats != 1:
-        raise ConfigurationError(f"repeats are for evaluator='training'; wrap another one in Repeated, got {repeats!r}")
+    elif "fidelity" in asked:
+        made = AtFidelity(made, Fidelity.from_text(fidelity) if isinstance(fidelity, str) else fidelity)
+    elif "stops" in asked:
+        made = _halving(made, stops, fraction)
     return ArchitectureEnv(space, made, goal, **options)
 
 
@@ -167,19 +202,48 @@ def _take(options: dict[str, Any], names: Sequence[str] | Mapping[str, str]) -> 
     return {name: options.pop(name) for name in names if name in options}
 
 
+def _halving(stored: Evaluator, stops: Any, fraction: float) -> SuccessiveHalving:
+    halving = SuccessiveHalving(stored, tuple(stops) if isinstance(stops, Sequence) else (stops,), fraction)
+    trainer: Any = stored.evaluator if isinstance(stored, StoredEvaluator) else stored
+    if halving.stops[-1] > trainer.recipe.epochs:
+        raise ConfigurationError(f"stops lie within the {trainer.recipe.epochs} epochs of a training, got {stops}")
+    return halving
+
+
+def _placed(trainer: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in trainer.items() if name in ("device", "evaluation_seed")}
+
+
 def _make_evaluator(
-    evaluator: str | Evaluator, data: Any, recipe: Recipe, trainer: dict[str, Any], namespace: str
+    evaluator: str | Evaluator,
+    data: Any,
+    defaults: Mapping[str, Any],
+    recipe: dict[str, Any],
+    trainer: dict[str, Any],
+    space: ChainSpace,
 ) -> Evaluator:
     if not isinstance(evaluator, str):
         if not hasattr(evaluator, "submit"):
-            raise ConfigurationError(f"evaluator is 'training', 'constant', 'hash' or an Evaluator, got {evaluator!r}")
+            raise ConfigurationError(f"evaluator is {_KINDS} or an Evaluator, got {evaluator!r}")
         return evaluator
+    kind, _, proxy = evaluator.partition(":")
     if evaluator == "constant":
         return ConstantEvaluator()
     if evaluator == "hash":
         return HashEvaluator()
-    if evaluator != "training":
-        raise ConfigurationError(f"evaluator is 'training', 'constant', 'hash' or an Evaluator, got {evaluator!r}")
-    from nas_gym.evaluation.training import TrainingEvaluator
+    made: Evaluator
+    if evaluator == "training":
+        from nas_gym.evaluation.training import TrainingEvaluator
 
-    return StoredEvaluator(TrainingEvaluator(data, recipe, **trainer), ResultStore(), namespace=namespace)
+        made = TrainingEvaluator(data, Recipe(**{**defaults, **recipe}), **trainer)
+    elif kind == "proxy":
+        from nas_gym.evaluation import ProxyEvaluator
+
+        made = ProxyEvaluator(data, proxy, **_placed(trainer))
+    elif evaluator == "supernet":
+        from nas_gym.evaluation.weight_sharing.evaluator import SUPERNET_RECIPE, SupernetEvaluator
+
+        made = SupernetEvaluator(data, space, replace(SUPERNET_RECIPE, **recipe), **_placed(trainer))
+    else:
+        raise ConfigurationError(f"evaluator is {_KINDS} or an Evaluator, got {evaluator!r}")
+    return StoredEvaluator(made, ResultStore(), namespace=space.name)

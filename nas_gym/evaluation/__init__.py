@@ -6,6 +6,7 @@ Those that need torch or processes are imported only when they are asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from nas_gym.evaluation.at_fidelity import AtFidelity
 from nas_gym.evaluation.evaluation import (
     FULL,
     STATUSES,
@@ -26,6 +27,7 @@ from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, Plant
 if TYPE_CHECKING:
     from nas_gym.evaluation.processes import ProcessEvaluator
     from nas_gym.evaluation.proxies import PROXIES, ProxyEvaluator
+    from nas_gym.evaluation.rays import RayEvaluator
     from nas_gym.evaluation.training import TrainingEvaluator
     from nas_gym.evaluation.weight_sharing import SupernetEvaluator
     from nas_gym.evaluation.worker import HandedOver
@@ -34,6 +36,7 @@ __all__ = [
     "FULL",
     "PROXIES",
     "STATUSES",
+    "AtFidelity",
     "ConstantEvaluator",
     "Evaluation",
     "Evaluator",
@@ -43,6 +46,7 @@ __all__ = [
     "PlantedEvaluator",
     "ProcessEvaluator",
     "ProxyEvaluator",
+    "RayEvaluator",
     "Recipe",
     "Repeated",
     "Status",
@@ -64,6 +68,7 @@ _LAZY = {
     "PROXIES": "proxies",
     "ProcessEvaluator": "processes",
     "ProxyEvaluator": "proxies",
+    "RayEvaluator": "rays",
     "SupernetEvaluator": "weight_sharing",
     "TrainingEvaluator": "training",
 }

@@ -61,6 +61,23 @@ class Fidelity:
         set_ = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) is not None]
         return ",".join(set_) or "full"
 
+    @classmethod
+    def from_text(cls, text: str) -> "Fidelity":
+        """Return the fidelity that `str` wrote: ``"full"``, or such as ``"epochs=3,data=0.25"``.
+
+        Raises:
+            ConfigurationError: The text names no fidelity, or one that is out of range.
+        """
+        kinds = {"epochs": int, "stop": int, "data": float, "resolution": int}
+        pairs = [] if text == "full" else [part.partition("=")[::2] for part in text.split(",")]
+        try:
+            return cls(**{name.strip(): kinds[name.strip()](value) for name, value in pairs})
+        except (KeyError, ValueError):
+            raise ConfigurationError(
+                f"a fidelity is 'full' or some of epochs=N, stop=N, data=SHARE, resolution=PIXELS, parted by commas, "
+                f"got {text!r}"
+            ) from None
+
     @property
     def trajectory(self) -> "Fidelity":
         """The fidelity without `stop`: what seeds a training, so that a continued one goes on as it began."""

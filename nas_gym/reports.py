@@ -95,7 +95,7 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
         console.print("No network was evaluated successfully; the failures are in the history (nas-gym show --json).")
         return
     _print_networks(best, console, _title(run))
-    console.print(f"\n{_ending(summary)}", soft_wrap=True)
+    console.print(f"\n{_ending(summary)}{_untrained(run)}", soft_wrap=True)
     _print_explanation(run, console)
     _print_next(run, console)
 
@@ -103,6 +103,16 @@ def print_end(run: Run, summary: dict[str, Any], console: Console) -> None:
 def _title(run: Run) -> str:
     objective = run.settings.get("env_args", {}).get("objective")
     return "Best networks" if objective is None else f"Best networks, by the objective {objective}"
+
+
+def _untrained(run: Run) -> str:
+    """Return what the numbers of a search that trained nothing are."""
+    evaluator = str(run.settings.get("env_args", {}).get("evaluator", "training"))
+    if evaluator == "supernet":
+        return "\nIts accuracy is that of weights shared by all networks: it ranks them, and says less than a training."
+    if evaluator.startswith("proxy:"):
+        return "\nA proxy ranks networks without training them; how well, docs/rewards.md shows on a table."
+    return ""
 
 
 def _ending(summary: dict[str, Any]) -> str:
@@ -124,8 +134,11 @@ def _ending(summary: dict[str, Any]) -> str:
             f"\nThe best {confirmation['candidates']} were trained {confirmation['repeats']} more times each{failed}, "
             "beyond the budget, before it was named."
         )
+    measured = f"validation accuracy [bold]{accuracy}[/bold]{over}"
+    if found["validation_accuracy"] is None:
+        measured = "not trained, chosen by its proxy"
     return (
-        f"Best network: validation accuracy [bold]{accuracy}[/bold]{over}{tested}, "
+        f"Best network: {measured}{tested}, "
         f"{found['parameters']:,} parameters, {found['macs']:,} MACs{latency}.{chosen}"
     )
 

@@ -14,6 +14,8 @@ medians of the pairwise ratios are told.
 * layers alone: the network's own convolutions and linear layers, forward and backward for one epoch's steps, each on
   an input of its shape and layout that lies ready.
 
+* side by side (``--workers N``): N evaluators in processes of their own, one thread each, train N networks at once.
+
 Trainings a minute follow from the seconds. The share of the arithmetic rate is the rate at which the evaluator's
 training multiplies and adds over the rate of the layers alone; a training step counts as three forward passes.
 
@@ -31,27 +33,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
-from torchvision import transforms
+from bench_subjects import LayersAlone, bare, evaluator_s_tensors, fixed, script, train_in_worker, workers_of
 
 import nas_gym
-from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.evaluation import Fidelity, Recipe, evaluate
-from nas_gym.evaluation.augmentation import altered, draw
-from nas_gym.evaluation.in_place import relu_in_place
-from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.training import TrainingEvaluator
 from nas_gym.spaces import ChainSpace
 from nas_gym.testing import random_walk
@@ -61,116 +55,7 @@ IDS = {
     "fashion": "nas_gym/Chain-FashionMNIST-v0",
     "cifar": "nas_gym/Chain-CIFAR10-v0",
 }
-LAYERS = ("relu", "conv 3×3 16 bn", "conv 3×3/2 32 bn", "conv 3×3 32 bn", "max pool 2", "conv 3×3 64 bn", "stop")
-
-
-class Images(TorchDataset[Any]):
-    """A split as PIL images, as torchvision's data sets hand them out."""
-
-    def __init__(self, dataset: Dataset, name: str, flip: bool) -> None:
-        part = getattr(dataset, name)
-        pixels = part.inputs if part.inputs.dtype == torch.uint8 else (part.inputs * 255).byte()
-        arrays = pixels.permute(0, 2, 3, 1).squeeze(-1).numpy()
-        self.images = [Image.fromarray(array) for array in arrays]
-        self.targets = part.targets.tolist()
-        steps = [transforms.RandomHorizontalFlip()] if flip else []
-        steps += [transforms.ToTensor(), transforms.Normalize(dataset.mean, dataset.std)]
-        self.transform = transforms.Compose(steps)
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.transform(self.images[index]), self.targets[index]
-
-
-def script(dataset: Dataset, candidate: Candidate, recipe: Recipe, seed: int) -> float:
-    """Train as most people do; return the validation accuracy."""
-    torch.manual_seed(seed)
-    module = build(candidate.architecture, seed=0)
-    loader = DataLoader(Images(dataset, "train", recipe.flip), batch_size=recipe.batch_size, shuffle=True)
-    validation = DataLoader(Images(dataset, "validation", False), batch_size=recipe.batch_size)
-    optimizer = torch.optim.Adam(module.parameters())
-    running, correct = 0.0, 0
-    for _ in range(recipe.epochs):
-        module.train()
-        for images, targets in loader:
-            optimizer.zero_grad()
-            loss = functional.cross_entropy(module(images), targets)
-            loss.backward()
-            optimizer.step()
-            running += loss.item()
-        module.eval()
-        with torch.no_grad():
-            correct = sum(int((module(images).argmax(1) == targets).sum()) for images, targets in validation)
-    return correct / len(dataset.validation)
-
-
-def bare(tensors: dict[str, Any], candidate: Candidate, recipe: Recipe) -> float:
-    """Train with nothing but the arithmetic; return the validation accuracy."""
-    module = build(candidate.architecture, seed=0).to(memory_format=torch.channels_last)
-    optimizer, generator = FlatOptimizer(module, recipe), torch.Generator().manual_seed(0)
-    (images, targets), (others, answers) = tensors["train"], tensors["validation"]
-    per_epoch, correct = len(images) // recipe.batch_size, 0
-    with relu_in_place(module):
-        for epoch in range(recipe.epochs):
-            module.train()
-            order = torch.randperm(len(images), generator=generator)
-            options = {"crop": recipe.crop, "cutout": recipe.cutout}
-            draws = draw(len(images), images.shape[1:3], generator, flip=recipe.flip, **options)
-            for i in range(per_epoch):
-                here = slice(i * recipe.batch_size, (i + 1) * recipe.batch_size)
-                chosen = order[here]
-                batch = altered(images.index_select(0, chosen), draws[here]).permute(0, 3, 1, 2)
-                step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
-                loss = functional.cross_entropy(module(batch), targets[chosen])
-                optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
-            module.eval()
-            with torch.no_grad():
-                size = max(16, 2**17 // others[0].numel())
-                outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
-                correct = int((outputs.argmax(1) == answers).sum())
-    return correct / len(others)
-
-
-def fixed(space: ChainSpace) -> Candidate:
-    """Return the network that all three train."""
-    prefix: tuple[int, ...] = ()
-    for name in LAYERS:
-        slot = space.next_slot(prefix)
-        assert slot is not None, "the network leaves room"
-        prefix += (space.slots[slot].choices.index(name),)
-    return space.candidate(prefix)
-
-
-class LayersAlone:
-    """The convolutions and linear layers of a network, each on an input of the shape that it sees in training.
-
-    Args:
-        module: The network, in channels_last.
-        inputs: A batch, (n, channels, height, width).
-    """
-
-    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
-        self.work: list[tuple[nn.Module, Tensor, Tensor, list[Tensor]]] = []
-        for layer in module.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                layer.register_forward_hook(self._seen)
-        module(inputs)
-
-    def _seen(self, layer: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
-        values = given[0].detach().clone()  # in the same layout
-        wanted = list(layer.parameters())
-        if self.work:  # nobody needs the gradient of the images
-            wanted.append(values.requires_grad_())
-        self.work.append((layer, values, torch.randn_like(output), wanted))
-
-    def __call__(self, steps: int) -> float:
-        """Compute forward and backward; return 0."""
-        for _ in range(steps):
-            for layer, values, gradient, wanted in self.work:
-                torch.autograd.grad(layer.forward(values), wanted, gradient)
-        return 0.0
+ALONE, SIDE_BY_SIDE, ENOUGH = "layers alone", "side by side", "to the script's accuracy"
 
 
 def turns(subjects: Mapping[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
@@ -196,52 +81,58 @@ def ratio(ones: list[float], others: list[float]) -> float:
 
 def compare(dataset: Dataset, evaluator: TrainingEvaluator, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of all subjects on one data set."""
-    recipe, seed = evaluator.recipe, arguments.seed
+    recipe = evaluator.recipe
     candidate = fixed(ChainSpace(dataset.input_shape, dataset.n_classes))
     tensors = {part: evaluator_s_tensors(dataset, part) for part in ("train", "validation")}
     batch = min(recipe.batch_size, len(dataset.train))
     steps = len(dataset.train) // batch
-    alone = LayersAlone(
-        build(candidate.architecture, seed=0).to(memory_format=torch.channels_last),
-        tensors["train"][0][:batch].permute(0, 3, 1, 2),
-    )
+    module = build(candidate.architecture, seed=0).to(memory_format=torch.channels_last)
+    alone = LayersAlone(module, tensors["train"][0][:batch].permute(0, 3, 1, 2))
 
     def ours(epochs: int) -> float:
         return evaluate(evaluator, [candidate], fidelity=Fidelity(epochs=epochs))[0].accuracy or 0.0
 
     subjects: dict[str, Callable[[], float]] = {
-        "script": lambda: script(dataset, candidate, recipe, seed),
+        "script": lambda: script(dataset, candidate, recipe, arguments.seed),
         "bare": lambda: bare(tensors, candidate, recipe),
         "evaluator": lambda: ours(recipe.epochs),
-        "layers alone": lambda: alone(steps),
+        ALONE: lambda: alone(steps),
     }
-    accuracies = {name: run() for name, run in subjects.items()}  # this round fills caches
-    enough = next((n for n in range(1, recipe.epochs + 1) if ours(n) >= accuracies["script"]), None)
-    if enough is not None:
-        subjects["to the script's accuracy"] = lambda: ours(enough)
-        accuracies["to the script's accuracy"] = ours(enough)
-    seconds = turns(subjects, arguments.repetitions)
-    macs, evaluator_seconds = candidate.architecture.macs, statistics.median(seconds["evaluator"])
-    figures: dict[str, Any] = {"macs": macs, "epochs": recipe.epochs, "seconds": seconds, "accuracies": accuracies}
-    figures["median_seconds"] = {name: statistics.median(values) for name, values in seconds.items()}
-    figures["evaluator_over_bare"] = ratio(seconds["evaluator"], seconds["bare"])
-    figures["trainings_a_minute"] = {n: 60 / figures["median_seconds"][n] for n in ("script", "bare", "evaluator")}
-    figures["trainings_evaluator_over_script"] = ratio(seconds["script"], seconds["evaluator"])
-    figures["epochs_to_script_accuracy"] = enough
-    if enough is not None:
-        figures["script_over_time_to_its_accuracy"] = ratio(seconds["script"], seconds["to the script's accuracy"])
-    worked = macs * recipe.epochs * (3 * steps * batch + len(dataset.validation))
-    rates = [worked / value for value in seconds["evaluator"]]
-    alone_rates = [3 * macs * steps * batch / value for value in seconds["layers alone"]]
-    figures["macs_a_second"] = {"evaluator": worked / evaluator_seconds, "layers alone": statistics.median(alone_rates)}
-    figures["share_of_arithmetic_rate"] = ratio(rates, alone_rates)
+    with ExitStack() as stack:
+        if arguments.workers:
+            pool = stack.enter_context(workers_of(dataset, recipe, arguments.workers, arguments.seed))
+            subjects[SIDE_BY_SIDE] = lambda: statistics.mean(pool.map(train_in_worker, range(arguments.workers)))
+        accuracies = {name: run() for name, run in subjects.items()}  # this round fills caches
+        enough = next((n for n in range(1, recipe.epochs + 1) if ours(n) >= accuracies["script"]), None)
+        if enough is not None:
+            subjects[ENOUGH] = lambda: ours(enough)
+            accuracies[ENOUGH] = ours(enough)
+        seconds = turns(subjects, arguments.repetitions)
+    macs = candidate.architecture.macs
+    works = {"evaluator": recipe.epochs * (3 * steps * batch + len(dataset.validation)), ALONE: 3 * steps * batch}
+    figures = {"macs": macs, "epochs": recipe.epochs, "accuracies": accuracies, "epochs_to_script_accuracy": enough}
+    return figures | figures_of(seconds, {name: macs * samples for name, samples in works.items()}, arguments.workers)
+
+
+def figures_of(seconds: dict[str, list[float]], macs: dict[str, int], workers: int) -> dict[str, Any]:
+    """Return what follows from the seconds of every round, and from what two of the subjects multiply and add."""
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    at_once = {"script": 1, "bare": 1, "evaluator": 1} | ({SIDE_BY_SIDE: workers} if workers else {})
+    rates = {name: [work / value for value in seconds[name]] for name, work in macs.items()}
+    figures: dict[str, Any] = {
+        "seconds": seconds,
+        "median_seconds": medians,
+        "evaluator_over_bare": ratio(seconds["evaluator"], seconds["bare"]),
+        "trainings_a_minute": {name: 60 * n / medians[name] for name, n in at_once.items()},
+        "trainings_over_script": {
+            name: n * ratio(seconds["script"], seconds[name]) for name, n in at_once.items() if name != "script"
+        },
+        "macs_a_second": {name: statistics.median(values) for name, values in rates.items()},
+        "share_of_arithmetic_rate": ratio(rates["evaluator"], rates[ALONE]),
+    }
+    if ENOUGH in seconds:
+        figures["script_over_time_to_its_accuracy"] = ratio(seconds["script"], seconds[ENOUGH])
     return figures
-
-
-def evaluator_s_tensors(dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
-    """Return images (n, height, width, channels) and targets of a part."""
-    inputs, targets = dataset.normalised(part)  # type: ignore[arg-type]
-    return inputs.permute(0, 2, 3, 1).contiguous(), targets
 
 
 def compiling(dataset: Dataset, recipe: Recipe, repetitions: int) -> dict[str, Any]:
@@ -311,14 +202,12 @@ def preset_recipe(env_id: str) -> Recipe:
 def tell_subjects(row: dict[str, Any]) -> list[str]:
     lines = []
     for subject, seconds in row["median_seconds"].items():
-        accuracy = "" if subject == "layers alone" else f"  accuracy {row['accuracies'][subject]:.4f}"
+        accuracy = "" if subject == ALONE else f"  accuracy {row['accuracies'][subject]:.4f}"
         lines.append(f"{subject:24} {seconds:8.3f} s{accuracy}")
     lines.append(f"evaluator / bare at equal steps: {row['evaluator_over_bare']:.3f}")
-    minute = row["trainings_a_minute"]
-    lines.append(
-        f"trainings a minute at equal epochs ({row['epochs']}): evaluator {minute['evaluator']:.2f}, "
-        f"script {minute['script']:.2f}; ratio {row['trainings_evaluator_over_script']:.2f}"
-    )
+    for subject, rate in row["trainings_a_minute"].items():
+        over = "" if subject == "script" else f", {row['trainings_over_script'][subject]:.2f} times the script's"
+        lines.append(f"trainings a minute at equal epochs ({row['epochs']}), {subject}: {rate:.2f}{over}")
     if row["epochs_to_script_accuracy"] is None:
         lines.append("time to the script's final accuracy: not reached in as many epochs")
     else:
@@ -328,7 +217,7 @@ def tell_subjects(row: dict[str, Any]) -> list[str]:
         )
     rates = row["macs_a_second"]
     lines.append(
-        f"arithmetic: evaluator {rates['evaluator'] / 1e9:.1f}, layers alone {rates['layers alone'] / 1e9:.1f} "
+        f"arithmetic: evaluator {rates['evaluator'] / 1e9:.1f}, layers alone {rates[ALONE] / 1e9:.1f} "
         f"thousand million MACs a second; share {row['share_of_arithmetic_rate']:.2f}"
     )
     return lines
@@ -356,6 +245,7 @@ def main() -> None:
     parser.add_argument("--first-per-class", type=int, default=1000, help="images, validation included")
     parser.add_argument("--threads", type=int, help="by default those of the recipe's rule")
     parser.add_argument("--repetitions", type=int, default=5, help="how often the subjects take turns")
+    parser.add_argument("--workers", type=int, default=0, help="also train in so many processes at once")
     parser.add_argument("--compile", action="store_true", help="measure compiled trainings instead")
     parser.add_argument("--random", type=int, default=0, help="measure this many random candidates instead")
     parser.add_argument("--seed", type=int, default=0)

@@ -3,6 +3,7 @@
 import math
 import os
 import queue
+import random
 import socket
 import threading
 import uuid
@@ -11,6 +12,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
@@ -276,10 +279,14 @@ def _connect(ray: Any, address: str) -> None:
             socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS).close()
         except (OSError, ValueError, OverflowError):
             raise missing from None
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  which Ray draws names from
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError, SystemExit):
         raise missing from None
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
 
 
 def _held(ray: Any, cpus: float, gpus: float) -> int:

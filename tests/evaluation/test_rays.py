@@ -24,9 +24,6 @@ from nas_gym.randomness import isolated_generators
 from nas_gym.store import ResultStore
 from nas_gym.testing_evaluators import check_evaluator
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-
 HERE = Path(__file__).parent
 # A search's driver: asks for everything through a store, and prints what it was given.
 DRIVER = """
@@ -65,6 +62,7 @@ def cluster() -> Iterator[Any]:
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray")
     context = pytest.MonkeyPatch()
     context.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))  # what workers import
+    context.setenv("RAY_USAGE_STATS_ENABLED", "0")
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * 2**20}
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=80 * 2**20)

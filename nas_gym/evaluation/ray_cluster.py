@@ -31,7 +31,7 @@ def connect(ray: Any, address: str) -> None:
     """Join a cluster, without its log, and leave the global random generators alone.
 
     Raises:
-        ConfigurationError: There is none at the address.
+        ConfigurationError: There is none at the address, or it is of another version.
     """
     if "://" in address:
         raise ConfigurationError(f"Ray's client addresses are not supported, got {address!r}; search on a node of it")
@@ -46,8 +46,10 @@ def connect(ray: Any, address: str) -> None:
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002  which Ray draws names from
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError, SystemExit):
+    except (ConnectionError, ValueError, SystemExit):
         raise missing from None
+    except RuntimeError as error:  # such as another version there
+        raise ConfigurationError(f"the Ray cluster at {asked!r} can't be joined ({sentence(error)})") from None
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002

@@ -1,6 +1,7 @@
 """Trainings on a Ray cluster: the answers of a local run, whatever dies meanwhile."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -314,6 +315,21 @@ def test_nobody_at_the_address(address: str, word: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError, match=word) as caught:
         RayEvaluator(Sleeping(), address=address)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray")
+
+    def refuse(**options: Any) -> None:
+        random.random()  # as Ray does
+        raise RuntimeError("Version mismatch: the cluster was started with Ray 2.0\nThis process has ...")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    before = random.getstate()
+    with pytest.raises(ConfigurationError, match=r"can't be joined \(RuntimeError: Version mismatch") as caught:
+        RayEvaluator(Sleeping())
+    assert "\n" not in str(caught.value) and random.getstate() == before
 
 
 @pytest.mark.parametrize(

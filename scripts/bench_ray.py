@@ -70,7 +70,7 @@ def started(stack: ExitStack, factory: Sleeping, workers: int) -> dict[str, Eval
     """Return the warm subjects, which end with the stack."""
     from ray.cluster_utils import Cluster
 
-    from nas_gym.evaluation.processes import ProcessEvaluator
+    from nas_gym.evaluation import ProcessEvaluator
     from nas_gym.evaluation.rays import RayEvaluator
 
     store = {"object_store_memory": 80 * 2**20}

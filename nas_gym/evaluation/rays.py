@@ -1,9 +1,7 @@
 """The evaluator that trains on a Ray cluster: Ray schedules, this bridges its tasks to futures."""
 
 import math
-import os
 import queue
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -14,12 +12,11 @@ from typing import Any
 
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import ray_worker
+from nas_gym.evaluation import ray_cluster, ray_worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity, trained_architecture
 from nas_gym.evaluation.ray_worker import Question
 
 Factory = Callable[[], Evaluator]
-_PATIENCE_SECONDS = 5.0  # for somebody to listen at an address
 
 
 @dataclass(eq=False)
@@ -88,7 +85,7 @@ class RayEvaluator:
     ) -> None:
         _check_numbers(cpus_per_training, gpus_per_training, capacity, retries)
         _check_device(factory, gpus_per_training)
-        self._ray = _imported()
+        self._ray = ray_cluster.imported()
         self._factory = factory
         self._identity: str | None = getattr(factory, "identity", None)
         self.keep = keep
@@ -96,12 +93,12 @@ class RayEvaluator:
         self._retries = retries
         self._connected = not self._ray.is_initialized()
         if self._connected:
-            _connect(self._ray, address)
+            ray_cluster.connect(self._ray, address)
         try:
-            held = _held(self._ray, cpus_per_training, gpus_per_training)
+            held = ray_cluster.held(self._ray, cpus_per_training, gpus_per_training)
             self.capacity = held if capacity is None else capacity
             self._number = uuid.uuid4().hex
-            self._stored = [_stored(self._ray, factory)]
+            self._stored = [ray_cluster.stored(self._ray, factory)]
         except BaseException:
             self._disconnect()
             raise
@@ -250,62 +247,6 @@ def _check_device(factory: Factory, gpus: float) -> None:
         raise ConfigurationError(
             f"{gpus} GPUs per training were asked of Ray, but the evaluator trains on {device}; choose the device cuda"
         )
-
-
-def _imported() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise ConfigurationError('Ray is not installed; pip install "nas-gym[ray]"') from None
-    return ray
-
-
-def _connect(ray: Any, address: str) -> None:
-    """Join a cluster, without its log.
-
-    Raises:
-        ConfigurationError: There is none at the address.
-    """
-    if "://" in address:
-        raise ConfigurationError(f"Ray's client addresses are not supported, got {address!r}; search on a node of it")
-    asked = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    missing = ConfigurationError(f'no Ray cluster at {asked!r}; start one with "ray start --head", or name its address')
-    host, colon, port = asked.rpartition(":")
-    if colon:  # Ray itself would take two minutes to find out, and then end the program
-        try:
-            socket.create_connection((host, int(port)), timeout=_PATIENCE_SECONDS).close()
-        except (OSError, ValueError, OverflowError):
-            raise missing from None
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError, SystemExit):
-        raise missing from None
-
-
-def _held(ray: Any, cpus: float, gpus: float) -> int:
-    """Return how many trainings the cluster's nodes hold at once.
-
-    Raises:
-        ConfigurationError: None.
-    """
-    nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wants = [(name, share) for name, share in (("CPU", cpus), ("GPU", gpus)) if share]
-    # The sum over the nodes: a training does not span two. (A little more, for 0.3 / 0.1.)
-    held = sum(min(math.floor(node.get(name, 0) / share + 1e-9) for name, share in wants) for node in nodes)
-    if not held:
-        asked = " and ".join(f"{share:g} {name}s" for name, share in wants)
-        most = ", ".join(" and ".join(f"{node.get(name, 0):g} {name}s" for name, _ in wants) for node in nodes)
-        raise ConfigurationError(f"a training asks for {asked}, but the cluster's nodes have {most}; ask for less")
-    return held
-
-
-def _stored(ray: Any, factory: Factory) -> Any:
-    try:
-        return ray.put(factory)
-    except (TypeError, AttributeError) as error:
-        raise ConfigurationError(
-            f"the factory of Ray workers can't be pickled ({ray_worker.sentence(error)})"
-        ) from None
 
 
 def _tell(job: _Job, outcome: Evaluation | Exception) -> None:

@@ -1,6 +1,7 @@
 """Trainings on a Ray cluster: the answers of a local run, whatever dies meanwhile."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,24 +21,28 @@ from nas_gym.data import Dataset
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluation, Fidelity, HashEvaluator, StoredEvaluator, evaluate
 from nas_gym.evaluation.rays import RayEvaluator
+from nas_gym.randomness import isolated_generators
 from nas_gym.store import ResultStore
 from nas_gym.testing_evaluators import check_evaluator
-
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 HERE = Path(__file__).parent
 # A search's driver: asks for everything through a store, and prints what it was given.
 DRIVER = """
-import sys
+import random, sys
 from pathlib import Path
+import numpy
 from nas_gym.evaluation import StoredEvaluator
 from nas_gym.evaluation.rays import RayEvaluator
 from nas_gym.store import ResultStore
 from ray_evaluators import CANDIDATES, Sleeping
+random.seed(0), numpy.random.seed(0)
 with RayEvaluator(Sleeping(float(sys.argv[3]), Path(sys.argv[4])), address=sys.argv[1]) as rays:
     for future in StoredEvaluator(rays, ResultStore(sys.argv[2])).submit(CANDIDATES):
         print(future.result().key, flush=True)
+drawn = random.random(), numpy.random.random()
+random.seed(0), numpy.random.seed(0)
+if drawn != (random.random(), numpy.random.random()):
+    sys.exit("global generators were used")
 """
 
 
@@ -58,6 +63,7 @@ def cluster() -> Iterator[Any]:
     cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs Ray")
     context = pytest.MonkeyPatch()
     context.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *sys.path]))  # what workers import
+    context.setenv("RAY_USAGE_STATS_ENABLED", "0")
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": 80 * 2**20}
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=80 * 2**20)
@@ -240,8 +246,8 @@ def test_a_driver_that_is_stopped_loses_nothing_and_leaves_nothing(
     for page in tmp_path.glob("training-*"):
         page.unlink()
     process = drive(cluster, tmp_path / "results.sqlite", 0.0, tmp_path)
-    told, _ = process.communicate(timeout=120)[0].split(), process.stderr
-    assert told == [candidate.key for candidate in CANDIDATES]
+    told = process.communicate(timeout=120)[0].split()
+    assert process.returncode == 0 and told == [candidate.key for candidate in CANDIDATES]
     trained = {page.name.split("-")[2] for page in tmp_path.glob("training-*")}
     assert trained == {candidate.key for candidate in CANDIDATES} - committed
 
@@ -259,6 +265,32 @@ def test_a_node_that_dies_during_a_search(cluster: Any, rays: Callable[..., RayE
         answers = [future.result(timeout=120) for future in futures]
         assert answers == evaluate(HashEvaluator(), CANDIDATES)
         assert evaluator.lost >= 1 and len(store) == len(CANDIDATES)
+
+
+@pytest.mark.slow
+def test_a_search_whose_node_dies_has_the_history_of_a_local_one(cluster: Any, tmp_path: Path) -> None:
+    placing = pytest.importorskip("nas_gym_agents.workers", reason="needs searches on workers")
+    from nas_gym_agents import runner
+    from nas_gym_agents.settings import SearchSettings
+
+    settings = SearchSettings(agent="genetic", evaluations=24, seed=3, env_args={"epochs": 1}, explain=False)
+    runner.search(settings, tmp_path / "local")
+    doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    cluster.wait_for_nodes()
+    alive_nodes = [doomed]
+
+    def watch(tally: Any) -> None:
+        if alive_nodes and tally.evaluations >= 6:
+            with isolated_generators(0):  # it draws from them, as nobody does who dies elsewhere
+                cluster.remove_node(alive_nodes.pop(), allow_graceful=False)
+
+    spread = placing.Workers(workers="ray", ray_address=cluster.address)
+    runner.search(settings, tmp_path / "ray", workers=spread, watch=watch)
+    assert not alive_nodes
+    local, ray = tmp_path / "local", tmp_path / "ray"
+    assert (ray / "history.jsonl").read_text() == (local / "history.jsonl").read_text()
+    weights = [{path.name for path in (run / "weights").glob("*.pt")} for run in (local, ray)]
+    assert weights[0] == weights[1] and weights[0]
 
 
 def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +315,21 @@ def test_nobody_at_the_address(address: str, word: str, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError, match=word) as caught:
         RayEvaluator(Sleeping(), address=address)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray")
+
+    def refuse(**options: Any) -> None:
+        random.random()  # as Ray does
+        raise RuntimeError("Version mismatch: the cluster was started with Ray 2.0\nThis process has ...")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    before = random.getstate()
+    with pytest.raises(ConfigurationError, match=r"can't be joined \(RuntimeError: Version mismatch") as caught:
+        RayEvaluator(Sleeping())
+    assert "\n" not in str(caught.value) and random.getstate() == before
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,14 @@
 """The evaluator that remembers, over one that answers later: asks for all at once, commits together, then tells."""
 
+import os
+import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from nas_gym.errors import ConfigurationError, StoreError, StoreUnavailableError
 from nas_gym.evaluation import Evaluation, Fidelity, StoredEvaluator, evaluate
 from nas_gym.store import ResultStore
 
+ROOT = Path(__file__).parents[2]
 CANDIDATES = [perceptron(n) for n in range(1, 9)]
 
 
@@ -234,3 +240,41 @@ def test_who_is_told_may_ask_and_wait(store: Gated) -> None:
         (first,) = stored.submit(CANDIDATES[:1])
         first.add_done_callback(lambda _: told.set_result(evaluate(stored, CANDIDATES[1:])))
         assert len(told.result(timeout=20)) == 7 and len(store) == 8
+
+
+# Answers 1,500 questions as fast as it can, from a pool's threads, and prints each key once its future has it.
+CHILD = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from nas_gym.architecture import Architecture, Candidate, Operation
+from nas_gym.evaluation import HashEvaluator, StoredEvaluator
+from nas_gym.store import ResultStore
+class Pool(HashEvaluator):
+    capacity = 8
+    def submit(self, candidates, **how):
+        return [pool.submit(lambda c=c: HashEvaluator().submit([c], **how)[0].result()) for c in candidates]
+pool = ThreadPoolExecutor(8)
+stored = StoredEvaluator(Pool(), ResultStore(sys.argv[1]))
+networks = [(Operation("linear", (("units", n),)),) for n in range(int(sys.argv[2]), int(sys.argv[2]) + 1500)]
+for future in stored.submit([Candidate(Architecture((2,), operations)) for operations in networks]):
+    future.add_done_callback(lambda done: print(done.result().key, flush=True))
+"""
+
+
+def test_kill_at_random_instants_loses_no_answer(tmp_path: Path) -> None:
+    generator = random.Random(3)
+    given: list[str] = []
+    for round_ in range(3):
+        program = [sys.executable, "-c", CHILD, str(tmp_path / "results.sqlite"), str(1500 * round_ + 1)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(generator.randrange(1, 600))]
+            process.kill()
+            lines += process.stdout.readlines()
+        assert len(lines) < 1500  # it was killed in the midst of it
+        given += [line.strip() for line in lines if line.endswith("\n")]
+    store = ResultStore(tmp_path / "results.sqlite")
+    committed = {evaluation.key for _, _, evaluation in store}
+    store.close()
+    assert set(given) <= committed and len(given) > 100

@@ -251,9 +251,10 @@ def test_paths_are_uniform_and_batches_are_epochs(digits: Dataset, monkeypatch: 
         return paths[-1]
 
     def step(self: Supernet) -> None:
-        walk(self.space, np.random.default_rng(training.derived_seed(self.seed, "path", self.step)))
+        self._drawn()
         seen.append(self._batch()[0])
 
+    monkeypatch.setattr(training, "random_walk", walk)
     monkeypatch.setattr(Supernet, "_train_step", step)
     supernet.fit()
     first = np.bincount([path[1] for path in paths], minlength=7)

@@ -440,5 +440,5 @@ def test_shared_weights_rank_as_trainings_do(digits: Dataset) -> None:
         return [answer.accuracy or 0.0 for answer in answers]
 
     cheap, true = accuracies(evaluate(evaluator, candidates)), accuracies(evaluate(alone, candidates))
-    assert len(candidates) == 12 and max(cheap) > 0.7
-    assert spearmanr(cheap, true).statistic > 0.5
+    assert len(candidates) == 12 and sorted(cheap)[-4] > 0.6, "paths that differ learn all"
+    assert spearmanr(cheap, true).statistic > 0.75

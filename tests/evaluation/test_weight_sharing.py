@@ -251,9 +251,10 @@ def test_paths_are_uniform_and_batches_are_epochs(digits: Dataset, monkeypatch: 
         return paths[-1]
 
     def step(self: Supernet) -> None:
-        walk(self.space, np.random.default_rng(training.derived_seed(self.seed, "path", self.step)))
+        self._drawn()
         seen.append(self._batch()[0])
 
+    monkeypatch.setattr(training, "random_walk", walk)
     monkeypatch.setattr(Supernet, "_train_step", step)
     supernet.fit()
     first = np.bincount([path[1] for path in paths], minlength=7)
@@ -439,5 +440,5 @@ def test_shared_weights_rank_as_trainings_do(digits: Dataset) -> None:
         return [answer.accuracy or 0.0 for answer in answers]
 
     cheap, true = accuracies(evaluate(evaluator, candidates)), accuracies(evaluate(alone, candidates))
-    assert len(candidates) == 12 and max(cheap) > 0.7
-    assert spearmanr(cheap, true).statistic > 0.5
+    assert len(candidates) == 12 and sorted(cheap)[-4] > 0.6, "paths that differ learn all"
+    assert spearmanr(cheap, true).statistic > 0.75

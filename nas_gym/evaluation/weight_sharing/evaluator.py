@@ -47,8 +47,9 @@ class SupernetEvaluator:
     Args:
         dataset: Training and validation split are used.
         space: Whose networks share weights; it must leave hyper-parameters alone.
-        recipe: How the supernet is trained, by SGD; its epochs are passes over the training split by all paths
-            together. Time limit and mixed precision are not used. None: `SUPERNET_RECIPE`.
+        recipe: How the supernet is trained: epochs (passes over the training split by all paths together), batch
+            size, learning rate, momentum, weight decay, warm-up, label smoothing, flip, crop, threads and memory
+            layout. Its other settings are not used. None: `SUPERNET_RECIPE`.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         evaluation_seed: Seeds the supernet.
         checkpoint: A file that keeps the supernet; if it is there, the training goes on from it, bit for bit.

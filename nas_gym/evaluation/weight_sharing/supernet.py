@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.sgd import sgd
 
+from nas_gym.architecture import Candidate
 from nas_gym.evaluation.augmentation import augmented
 from nas_gym.evaluation.loop import Tensors
 from nas_gym.evaluation.optimizer import one_cycle
@@ -79,9 +80,7 @@ class Supernet:
         self.weights.momenta = {name: tensor.to(device, copy=True) for name, tensor in state["momenta"].items()}
 
     def _train_step(self) -> None:
-        rng = np.random.default_rng(derived_seed(self.seed, "path", self.step))
-        candidate = self.space.candidate(random_walk(self.space, rng))
-        path = self.weights.path(candidate.architecture.canonical(), trained=True)
+        path = self.weights.path(self._drawn().architecture.canonical(), trained=True)
         images, targets = self._batch()
         torch.manual_seed(derived_seed(self.seed, "dropout", self.step))
         outputs = path.network.train()(channels_second(images, self.recipe))
@@ -92,6 +91,11 @@ class Supernet:
             self._move(path)
         else:
             self.skipped += 1
+
+    def _drawn(self) -> Candidate:
+        """Return the candidate whose path is trained in this step."""
+        rng = np.random.default_rng(derived_seed(self.seed, "path", self.step))
+        return self.space.candidate(random_walk(self.space, rng))
 
     @torch.no_grad()
     def _move(self, path: Path) -> None:

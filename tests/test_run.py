@@ -1,6 +1,7 @@
 """Reading a run: the order of its networks, its Pareto fronts, and how both are printed."""
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,18 @@ def searched(path: Path, **env_args: object) -> Run:
     arguments = {"evaluator": "hash", **env_args}
     runner.search(SearchSettings(agent="random", evaluations=12, env_args=arguments, explain=False), path)
     return nas_gym.load(path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search for accuracy."""
+    return searched(tmp_path_factory.mktemp("finished") / "run").path
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Run:
+    """A copy of it, to be changed."""
+    return nas_gym.load(shutil.copytree(finished, tmp_path / "run"))
 
 
 def printed(run: Run, top: int = 3, pareto: str | None = None) -> str:
@@ -52,8 +65,7 @@ def test_the_best_are_those_with_the_highest_reward(tmp_path: Path) -> None:
     assert f"by the objective {OBJECTIVE}" in printed(run)
 
 
-def test_an_objective_of_somebody_elses_environment_leaves_the_order_of_accuracies(tmp_path: Path) -> None:
-    run = searched(tmp_path / "run")
+def test_an_objective_of_somebody_elses_environment_leaves_the_order_of_accuracies(run: Run) -> None:
     before = [one.candidate.key for one in run.best(12)]
     for foreign in ("theirs", 5, ["accuracy", "macs"]):
         run = nas_gym.load(run.path)
@@ -62,8 +74,7 @@ def test_an_objective_of_somebody_elses_environment_leaves_the_order_of_accuraci
 
 
 @pytest.mark.parametrize("cost", ["macs", "parameters"])
-def test_a_front_is_what_no_other_network_beats(tmp_path: Path, cost: str) -> None:
-    run = searched(tmp_path / "run")
+def test_a_front_is_what_no_other_network_beats(run: Run, cost: str) -> None:
     points = {one.candidate.key: (one.accuracy or 0.0, -getattr(one.evaluation, cost)) for one in run.best(12)}
     wanted = {
         key
@@ -76,8 +87,7 @@ def test_a_front_is_what_no_other_network_beats(tmp_path: Path, cost: str) -> No
     assert costs == sorted(costs) and len(found) > 1
 
 
-def test_a_front_needs_a_cost_that_is_known(tmp_path: Path) -> None:
-    run = searched(tmp_path / "run")
+def test_a_front_needs_a_cost_that_is_known(run: Run) -> None:
     with pytest.raises(ConfigurationError, match="macs"):
         run.pareto("watts")
     with pytest.raises(RunError, match="latency=true"):
@@ -88,8 +98,7 @@ def test_a_front_needs_a_cost_that_is_known(tmp_path: Path) -> None:
     assert "Pareto front of accuracy and macs" in printed(run, pareto="macs")
 
 
-def test_accuracies_have_their_standard_errors_and_old_stores_none(tmp_path: Path) -> None:
-    run = searched(tmp_path / "run")
+def test_accuracies_have_their_standard_errors_and_old_stores_none(run: Run) -> None:
     (best,) = run.best()
     assert (best.standard_error, best.n) == (None, 1)
     assert "±" not in printed(run) and f"{best.accuracy:.4f}" in printed(run)
@@ -100,8 +109,7 @@ def test_accuracies_have_their_standard_errors_and_old_stores_none(tmp_path: Pat
     assert (shown["validation_standard_error"], shown["trainings"]) == (0.0125, 1)
 
 
-def test_where_proxies_stand_in_for_accuracies_they_order_the_networks(tmp_path: Path) -> None:
-    run = searched(tmp_path / "run")
+def test_where_proxies_stand_in_for_accuracies_they_order_the_networks(run: Run) -> None:
     rewrite(run, accuracy=None, loss=None, proxy=lambda evaluation: -float(evaluation.macs))
     best = run.best(12)
     assert [one.evaluation.macs for one in best] == sorted(one.evaluation.macs for one in best)

@@ -121,6 +121,15 @@ def test_with_repeats_new_ones_are_asked_for_and_the_winners_weights_are_kept(tm
     loaded.module()
 
 
+def test_a_winner_that_is_not_the_most_accurate_keeps_its_weights_too(tmp_path: Path) -> None:
+    arguments = {**SMALL, "objective": "soft-macs:1000:-1:-1"}
+    summary = runner.search(settings(env_args=arguments, confirm=0, keep_weights=1), tmp_path / "run")
+    loaded = nas_gym.load(tmp_path / "run")
+    assert summary["best"]["validation_accuracy"] < max(episode.accuracy or 0.0 for episode in loaded.history)
+    assert len(list((tmp_path / "run" / "weights").iterdir())) == 2
+    loaded.module()
+
+
 def test_all_trainings_are_submitted_before_any_is_waited_for() -> None:
     class Waiting:
         identity = "waiting"

@@ -16,7 +16,7 @@ from nas_gym import latency
 from nas_gym.architecture import Candidate
 from nas_gym.data import Dataset
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import Recipe, evaluate, training
+from nas_gym.evaluation import Fidelity, Recipe, evaluate, training
 from nas_gym.latency import measure_latency
 
 QUICK = Recipe(epochs=1, batch_size=64, threads=1)
@@ -121,6 +121,11 @@ def test_the_training_evaluator_measures_on_request_and_says_so_in_its_identity(
     assert measured.latency_ms is not None and measured.latency_iqr_ms is not None
     assert measured.latency_ms > 0 and measured.latency_iqr_ms >= 0
     assert measured.deterministic() == without.deterministic()
+
+
+def test_a_network_at_a_lower_resolution_tells_no_latency(digits: Dataset) -> None:
+    (evaluation,) = evaluate(trainer(digits, QUICK, latency=True), [perceptron()], fidelity=Fidelity(resolution=4))
+    assert evaluation.ok and evaluation.latency_ms is None
 
 
 def test_latency_is_measured_beside_the_training_and_for_successes_alone(

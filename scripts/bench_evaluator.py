@@ -14,6 +14,8 @@ medians of the pairwise ratios are told.
 * layers alone: the network's own convolutions and linear layers, forward and backward for one epoch's steps, each on
   an input of its shape and layout that lies ready.
 
+* side by side (``--workers N``): N evaluators in processes of their own, one thread each, train N networks at once.
+
 Trainings a minute follow from the seconds. The share of the arithmetic rate is the rate at which the evaluator's
 training multiplies and adds over the rate of the layers alone; a training step counts as three forward passes.
 
@@ -25,12 +27,14 @@ mean seconds.
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -49,7 +53,8 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.evaluation import Fidelity, Recipe, evaluate
-from nas_gym.evaluation.augmentation import augmented
+from nas_gym.evaluation.augmentation import altered, draw
+from nas_gym.evaluation.in_place import relu_in_place
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
 from nas_gym.evaluation.training import TrainingEvaluator
 from nas_gym.spaces import ChainSpace
@@ -111,20 +116,24 @@ def bare(tensors: dict[str, Any], candidate: Candidate, recipe: Recipe) -> float
     optimizer, generator = FlatOptimizer(module, recipe), torch.Generator().manual_seed(0)
     (images, targets), (others, answers) = tensors["train"], tensors["validation"]
     per_epoch, correct = len(images) // recipe.batch_size, 0
-    for epoch in range(recipe.epochs):
-        module.train()
-        order = torch.randperm(len(images), generator=generator)
-        for i in range(per_epoch):
-            chosen = order[i * recipe.batch_size : (i + 1) * recipe.batch_size]
-            batch = augmented(images[chosen], generator, flip=recipe.flip, crop=recipe.crop).permute(0, 3, 1, 2)
-            step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
-            loss = functional.cross_entropy(module(batch), targets[chosen])
-            optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
-        module.eval()
-        with torch.no_grad():
-            size = max(16, 2**17 // others[0].numel())
-            outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
-            correct = int((outputs.argmax(1) == answers).sum())
+    with relu_in_place(module):
+        for epoch in range(recipe.epochs):
+            module.train()
+            order = torch.randperm(len(images), generator=generator)
+            options = {"crop": recipe.crop, "cutout": recipe.cutout}
+            draws = draw(len(images), images.shape[1:3], generator, flip=recipe.flip, **options)
+            for i in range(per_epoch):
+                here = slice(i * recipe.batch_size, (i + 1) * recipe.batch_size)
+                chosen = order[here]
+                batch = altered(images.index_select(0, chosen), draws[here]).permute(0, 3, 1, 2)
+                step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
+                loss = functional.cross_entropy(module(batch), targets[chosen])
+                optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
+            module.eval()
+            with torch.no_grad():
+                size = max(16, 2**17 // others[0].numel())
+                outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
+                correct = int((outputs.argmax(1) == answers).sum())
     return correct / len(others)
 
 
@@ -210,6 +219,9 @@ def compare(dataset: Dataset, evaluator: TrainingEvaluator, arguments: argparse.
         "evaluator": lambda: ours(recipe.epochs),
         "layers alone": lambda: alone(steps),
     }
+    if arguments.workers:
+        pool = workers_of(dataset, recipe, arguments)
+        subjects["side by side"] = lambda: statistics.mean(pool.map(train_in_worker, range(arguments.workers)))
     accuracies = {name: run() for name, run in subjects.items()}  # this round fills caches
     enough = next((n for n in range(1, recipe.epochs + 1) if ours(n) >= accuracies["script"]), None)
     if enough is not None:
@@ -222,6 +234,13 @@ def compare(dataset: Dataset, evaluator: TrainingEvaluator, arguments: argparse.
     figures["evaluator_over_bare"] = ratio(seconds["evaluator"], seconds["bare"])
     figures["trainings_a_minute"] = {n: 60 / figures["median_seconds"][n] for n in ("script", "bare", "evaluator")}
     figures["trainings_evaluator_over_script"] = ratio(seconds["script"], seconds["evaluator"])
+    if arguments.workers:
+        pool.shutdown()
+        minute = 60 * arguments.workers / figures["median_seconds"]["side by side"]
+        figures["trainings_a_minute"]["side by side"] = minute
+        figures["trainings_side_by_side_over_script"] = arguments.workers * ratio(
+            seconds["script"], seconds["side by side"]
+        )
     figures["epochs_to_script_accuracy"] = enough
     if enough is not None:
         figures["script_over_time_to_its_accuracy"] = ratio(seconds["script"], seconds["to the script's accuracy"])
@@ -231,6 +250,32 @@ def compare(dataset: Dataset, evaluator: TrainingEvaluator, arguments: argparse.
     figures["macs_a_second"] = {"evaluator": worked / evaluator_seconds, "layers alone": statistics.median(alone_rates)}
     figures["share_of_arithmetic_rate"] = ratio(rates, alone_rates)
     return figures
+
+
+_worker: list[Any] = []  # of a worker process: its evaluator and its candidate
+
+
+def begin_worker(dataset: Dataset, recipe: Recipe, seed: int) -> None:
+    """Make a worker process's evaluator, once."""
+    torch.set_num_threads(1)
+    evaluator = TrainingEvaluator(dataset, replace(recipe, threads=1), device="cpu", evaluation_seed=seed)
+    _worker[:] = [evaluator, fixed(ChainSpace(dataset.input_shape, dataset.n_classes))]
+
+
+def train_in_worker(repeat: int) -> float:
+    """Train in a worker process; return the accuracy."""
+    evaluator, candidate = _worker
+    return evaluate(evaluator, [candidate], repeat=repeat)[0].accuracy or 0.0
+
+
+def workers_of(dataset: Dataset, recipe: Recipe, arguments: argparse.Namespace) -> ProcessPoolExecutor:
+    """Return a pool of worker processes with an evaluator each."""
+    return ProcessPoolExecutor(
+        arguments.workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=begin_worker,
+        initargs=(dataset, recipe, arguments.seed),
+    )
 
 
 def evaluator_s_tensors(dataset: Dataset, part: str) -> tuple[Tensor, Tensor]:
@@ -314,6 +359,11 @@ def tell_subjects(row: dict[str, Any]) -> list[str]:
         f"trainings a minute at equal epochs ({row['epochs']}): evaluator {minute['evaluator']:.2f}, "
         f"script {minute['script']:.2f}; ratio {row['trainings_evaluator_over_script']:.2f}"
     )
+    if "side by side" in minute:
+        lines.append(
+            f"trainings a minute side by side: {minute['side by side']:.2f}; "
+            f"over the script's {row['trainings_side_by_side_over_script']:.2f}"
+        )
     if row["epochs_to_script_accuracy"] is None:
         lines.append("time to the script's final accuracy: not reached in as many epochs")
     else:
@@ -351,6 +401,7 @@ def main() -> None:
     parser.add_argument("--first-per-class", type=int, default=1000, help="images, validation included")
     parser.add_argument("--threads", type=int, help="by default those of the recipe's rule")
     parser.add_argument("--repetitions", type=int, default=5, help="how often the subjects take turns")
+    parser.add_argument("--workers", type=int, default=0, help="also train in so many processes at once")
     parser.add_argument("--compile", action="store_true", help="measure compiled trainings instead")
     parser.add_argument("--random", type=int, default=0, help="measure this many random candidates instead")
     parser.add_argument("--seed", type=int, default=0)

@@ -54,7 +54,7 @@ class SuccessiveHalving:
 
     Args:
         evaluator: Asked for `Fidelity.stop`.
-        stops: Epochs after which is decided, ascending; the last ones are not exceeded.
+        stops: Epochs after which is decided, ascending; nobody trains beyond the last.
         fraction: Share that goes on, in (0, 1].
 
     Attributes:

@@ -38,7 +38,8 @@ class Recipe:
         hopeless_after: Epochs after which a training ends if its validation accuracy is then below
             ``hopeless_below``. Such a training is a success with a shorter curve: its length tells. None: never.
         hopeless_below: Validation accuracy in [0, 1].
-        time_limit_seconds: Wall-clock limit of one training; None: no limit. Exempt from reproducibility.
+        time_limit_seconds: Wall-clock limit of one training, or of the part of it that one call trains; None: no limit.
+            Exempt from reproducibility.
     """
 
     epochs: int = 6

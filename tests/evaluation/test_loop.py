@@ -13,6 +13,7 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import build
 from nas_gym.data import Dataset
 from nas_gym.evaluation import Recipe
+from nas_gym.evaluation.augmentation import augmented
 from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
 from nas_gym.evaluation.optimizer import one_cycle
 from nas_gym.randomness import isolated_generators
@@ -137,11 +138,26 @@ def test_validation_is_never_augmented(digits: Dataset) -> None:
 
 def test_training_is_augmented(digits: Dataset) -> None:
     train, validation = split(digits, "train"), split(digits, "validation")
-    curves = {
-        (flip, crop): fitted(convnet(), train, validation, replace(RECIPE, flip=flip, crop=crop))[1].loss
-        for flip, crop in ((False, 0), (True, 0), (False, 1))
+    losses = {
+        fitted(convnet(width=4), train, validation, replace(RECIPE, **changed))[1].loss
+        for changed in ({}, {"flip": True}, {"crop": 1}, {"cutout": 3})
     }
-    assert len(set(curves.values())) == 3
+    assert len(losses) == 4
+
+
+def test_what_is_drawn_for_an_epoch_is_what_is_trained_on(digits: Dataset) -> None:
+    train, validation = split(digits, "train", 200), split(digits, "validation", 64)
+    recipe = replace(RECIPE, epochs=2, batch_size=64, flip=True, crop=1, cutout=2)
+    seen: list[torch.Tensor] = []
+    module = build(perceptron().architecture, seed=1)
+    module.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]) if layer.training else None)
+    fit(module, train, validation, recipe, torch.Generator().manual_seed(4))
+    generator, expected = torch.Generator().manual_seed(4), []
+    for _ in range(2):
+        order = torch.randperm(200, generator=generator)[:192]
+        images = augmented(train.inputs[order], generator, flip=True, crop=1, cutout=2)
+        expected.append(images.permute(0, 3, 1, 2))
+    assert [len(batch) for batch in seen] == [64] * 6 and torch.equal(torch.cat(seen), torch.cat(expected))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -98,7 +98,13 @@ class Nursery:
         self._process.communicate()
 
     def begin(
-        self, run: Path, settings: Settings, *, workers: Settings | None = None, trap: Trap | None = None
+        self,
+        run: Path,
+        settings: Settings,
+        *,
+        workers: Settings | None = None,
+        trap: Trap | None = None,
+        **conditions: Any,
     ) -> Life:
         """Start or resume a search in a process of its own.
 
@@ -107,12 +113,20 @@ class Nursery:
             settings: Of `SearchSettings`.
             workers: Of `Workers`.
             trap: Where it is killed.
+            **conditions: Of `conditions.under`.
         """
         self._lives += 1
         life = Life(0, f"{os.getpid()}-{self._lives}", run)
-        order = {"run": str(run), "settings": settings, "workers": workers, "mark": life.mark}
+        order = {"run": str(run), "settings": settings, "workers": workers, "mark": life.mark, "conditions": conditions}
         life.pid = self._ask({**order, "trap": None if trap is None else asdict(trap)})
         return life
+
+    def run(self, run: Path, settings: Settings, **how: Any) -> tuple[int, str]:
+        """Start or resume a search, and return its exit code and the last line it printed."""
+        life = self.begin(run, settings, **how)
+        code = self.wait(life)
+        lines = life.log.read_text().strip().splitlines() if life.log.exists() else []
+        return code, lines[-1] if lines else ""
 
     def wait(self, life: Life) -> int:
         """Return the exit code of a life: 0 done, 2 an error with a sentence, -9 killed."""
@@ -154,6 +168,8 @@ def main() -> None:
 
 def _live(order: Settings) -> int:
     """Search, and return the exit code."""
+    from conditions import under
+
     from nas_gym.errors import NasGymError
     from nas_gym_agents import runner
     from nas_gym_agents.settings import SearchSettings
@@ -171,10 +187,11 @@ def _live(order: Settings) -> int:
     Phases(run.with_suffix(".phase"), order["trap"] and Trap(**order["trap"])).watch()
     workers = order["workers"] and Workers(**order["workers"])
     try:
-        if (run / "run.json").exists():
-            runner.resume(run, workers=workers)
-        else:
-            runner.search(SearchSettings(**order["settings"]), run, workers=workers)
+        with under(**order["conditions"]):
+            if (run / "run.json").exists():
+                runner.resume(run, workers=workers)
+            else:
+                runner.search(SearchSettings(**order["settings"]), run, workers=workers)
     except NasGymError as error:
         print(f"error: {error}", flush=True)
         return 2

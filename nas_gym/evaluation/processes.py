@@ -15,7 +15,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from nas_gym.architecture import Candidate
-from nas_gym.errors import ConfigurationError
+from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, trained_architecture
 from nas_gym.evaluation.worker import Answer, Factory
@@ -245,7 +245,8 @@ class ProcessEvaluator:
                 self._break(slot)
                 outcome = self._lost(job, error)
             except Exception as error:
-                outcome = error if isinstance(error, ConfigurationError) else _crash(job, error)
+                # A mistake or a full disk is no failure of the training: it must not be stored as one.
+                outcome = error if isinstance(error, NasGymError) else _crash(job, error)
             else:
                 outcome = told.evaluation
                 if self._leak_limit and told.memory_mb and told.memory_mb > self._leak_limit:

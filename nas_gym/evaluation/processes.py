@@ -238,13 +238,13 @@ class ProcessEvaluator:
                 return  # given up: killed, or closed
             job, slot.job, slot.task = slot.job, None, None
             assert job is not None, "a task has a job"
-            outcome: Evaluation | Exception | None
+            outcome: Evaluation | BaseException | None
             try:
                 told = task.result()
             except (ProcessExpired, BrokenProcessPool) as error:
                 self._break(slot)
                 outcome = self._lost(job, error)
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: it would end the pool's thread, which nobody replaces
                 # A mistake or a full disk is no failure of the training: it must not be stored as one.
                 outcome = error if isinstance(error, NasGymError) else _crash(job, error)
             else:
@@ -341,12 +341,12 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _crash(job: _Job, error: Exception) -> Evaluation:
+def _crash(job: _Job, error: BaseException) -> Evaluation:
     lines = str(error).strip().splitlines()
     return job.failed("crashed", f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__)
 
 
-def _tell(job: _Job, outcome: Evaluation | Exception) -> None:
+def _tell(job: _Job, outcome: Evaluation | BaseException) -> None:
     if not job.answer.set_running_or_notify_cancel():
         return
     if isinstance(outcome, Evaluation):

@@ -32,6 +32,7 @@ STATUS = {
     "nan": "diverged",
     "memory": "out_of_memory",
     "raise": "invalid",
+    "quit": "crashed",
 }
 DEATHS = {"kill once": 1, "kill twice": 2, "segfault once": 1, "exit once": 1, "kill always": 3}
 IN_MODULE = ("nan", "memory", "raise")  # only where there is a module
@@ -81,6 +82,8 @@ def strike(fault: str, tries: int) -> None:
         if fault.startswith("exit"):
             os._exit(7)
         os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "quit":
+        sys.exit(3)
     if fault == "hang":
         while True:
             time.sleep(60)

@@ -42,7 +42,7 @@ class Scenario:
 
     def settings(self, run: Path) -> Settings:
         """Return the settings of a search."""
-        env_args = {"max_layers": 3, "ledger": str(ledger_of(run).path), "faults": list(self.faults)}
+        env_args = {"max_layers": 2, "ledger": str(ledger_of(run).path), "faults": list(self.faults)}
         env_args |= {"training": self.training, "clock": self.clock}
         return {**self.agent, "evaluations": self.evaluations, "seed": 5, "env": ID, "env_args": env_args}
 
@@ -95,16 +95,18 @@ SCENARIOS = (
     Scenario(title="worker killed twice", faults=("fine", "kill twice"), workers=_LIMITS),
     Scenario(title="worker crashes once", faults=("fine", "segfault once", "exit once"), workers=_LIMITS),
     Scenario(title="worker killed every time", faults=("fine", "fine", "kill always"), workers=_LIMITS),
+    Scenario(title="training ends its process", faults=("fine", "fine", "quit"), workers=_LIMITS),
     Scenario(title="worker hangs", faults=("fine", "fine", "hang"), workers=_LIMITS),
     Scenario(title="worker stopped", faults=("fine", "fine", "stop"), workers=_LIMITS),
-    Scenario(title="loss not a number", faults=("fine", "nan"), training=True, workers={"workers": "2"}),
-    Scenario(title="loss not a number, one process", faults=("fine", "nan"), training=True),
-    Scenario(title="exception in the module", faults=("fine", "raise"), training=True, workers={"workers": "2"}),
-    Scenario(title="exception in the module, one process", faults=("fine", "raise"), training=True),
+    Scenario(title="loss not a number", faults=("fine", "fine", "nan"), training=True, evaluations=8, workers={"workers": "2"}),
+    Scenario(title="loss not a number, one process", faults=("fine", "fine", "nan"), training=True, evaluations=8),
+    Scenario(title="exception in the module", faults=("fine", "fine", "raise"), training=True, evaluations=8, workers={"workers": "2"}),
+    Scenario(title="exception in the module, one process", faults=("fine", "fine", "raise"), training=True, evaluations=8),
     Scenario(
         title="out of memory",
-        faults=("fine", "memory"),
+        faults=("fine", "fine", "memory"),
         training=True,
+        evaluations=8,
         workers={"workers": "2", "memory_limit_mb": 1500.0},
     ),
     Scenario(title="clocks jump", faults=("fine", "kill once"), agent=_PPO, workers=_LIMITS, clock=True),

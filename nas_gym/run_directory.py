@@ -115,7 +115,11 @@ class RunDirectory:
             **facts,
         }
         run = cls(path, content, lock)
-        run.update()
+        try:
+            run.update()
+        except BaseException:
+            lock.release()
+            raise
         return run
 
     @staticmethod
@@ -155,9 +159,18 @@ class RunDirectory:
         return cls(path, read_run_file(path), lock)
 
     def update(self, **fields: Any) -> None:
-        """Replace fields of ``run.json``."""
+        """Replace fields of ``run.json``.
+
+        Raises:
+            RunError: It can't be written; it stays as it was.
+        """
         self.content.update(fields)
-        write_atomically(self.path / RUN_FILE, json.dumps(self.content, indent=1, ensure_ascii=False))
+        try:
+            write_atomically(self.path / RUN_FILE, json.dumps(self.content, indent=1, ensure_ascii=False))
+        except OSError as error:
+            raise RunError(
+                f"{str(self.path / RUN_FILE)!r} can't be written: {error.strerror}; make room there"
+            ) from None
 
     def close(self) -> None:
         """Give the directory up."""

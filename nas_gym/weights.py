@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_gym.architecture import Candidate
+from nas_gym.errors import RunError
 from nas_gym.evaluation.evaluation import Evaluation
 
 
@@ -29,15 +30,26 @@ class BestWeights:
         self.most = most
 
     def __call__(self, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
-        """Keep a trained module if it is among the best, and drop what no longer is."""
+        """Keep a trained module if it is among the best, and drop what no longer is.
+
+        Raises:
+            RunError: The weights can't be written, which is no failure of the training.
+        """
         if evaluation.fidelity != "full" or evaluation.repeat or evaluation.accuracy is None:
             return
         name = _name(evaluation)
         kept = sorted({*(path.name for path in self.folder.glob("*.pt")), name}, key=_rank_of_name)
-        if name in kept[: self.most]:
-            self.write(candidate, evaluation, module)
-        for dropped in kept[self.most :]:
-            (self.folder / dropped).unlink(missing_ok=True)
+        try:
+            if name in kept[: self.most]:
+                self.write(candidate, evaluation, module)
+            for dropped in kept[self.most :]:
+                (self.folder / dropped).unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # what torch raises when the disk is full
+            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+            raise RunError(
+                f"the weights of a network can't be written to {str(self.folder)!r} ({reason}); "
+                "make room there, then go on with nas-gym resume"
+            ) from None
 
     def find(self, key: str) -> Path | None:
         """Return the file of a network, or None."""

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +201,7 @@ class _Parts:
 
 
 def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
-    with ExitStack() as stack:
+    with _stopping(run.path), ExitStack() as stack:
         stack.callback(run.close)
         stack.callback(parts.close)
         if run.content["namespace"] != parts.namespace:
@@ -212,6 +212,18 @@ def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: 
         if run.content["result"] is not None and not retry_failed:
             return dict(run.content["result"])
         return _Search(run, parts, watch, stack, retry_failed).run()
+
+
+@contextmanager
+def _stopping(path: Path) -> Iterator[None]:
+    """Turn a disk that can't be written, whatever was to be written, into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"the search in {str(path)!r} had to stop ({error.strerror or error}); what was evaluated is kept: "
+            "see to the disk, then go on with nas-gym resume"
+        ) from error
 
 
 class _Search:

@@ -15,7 +15,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from nas_gym.architecture import Candidate
-from nas_gym.errors import ConfigurationError
+from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, trained_architecture
 from nas_gym.evaluation.worker import Answer, Factory
@@ -255,14 +255,15 @@ class ProcessEvaluator:
                 return  # given up: killed, or closed
             job, slot.job, slot.task = slot.job, None, None
             assert job is not None, "a task has a job"
-            outcome: Evaluation | Exception | None
+            outcome: Evaluation | BaseException | None
             try:
                 told = task.result()
             except (ProcessExpired, BrokenProcessPool) as error:
                 self._break(slot)
                 outcome = self._lost(job, error)
-            except Exception as error:
-                outcome = error if isinstance(error, ConfigurationError) else _crash(job, error)
+            except BaseException as error:  # SystemExit too: it would end the pool's thread, which nobody replaces
+                # A mistake or a full disk is no failure of the training: it must not be stored as one.
+                outcome = error if isinstance(error, NasGymError) else _crash(job, error)
             else:
                 outcome = told.evaluation
                 if self._leak_limit and told.memory_mb and told.memory_mb > self._leak_limit:
@@ -359,12 +360,12 @@ def _stop(pool: ProcessPool) -> None:
     pool.join()
 
 
-def _crash(job: _Job, error: Exception) -> Evaluation:
+def _crash(job: _Job, error: BaseException) -> Evaluation:
     lines = str(error).strip().splitlines()
     return job.failed("crashed", f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__)
 
 
-def _tell(job: _Job, outcome: Evaluation | Exception) -> None:
+def _tell(job: _Job, outcome: Evaluation | BaseException) -> None:
     if not job.answer.set_running_or_notify_cancel():
         return
     if isinstance(outcome, Evaluation):

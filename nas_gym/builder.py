@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nas_gym.architecture import INPUT, Architecture, Shape
 from nas_gym.operations import Values
@@ -14,9 +15,26 @@ from nas_gym.operations import Values
 Maker = Callable[[Values, Shape], nn.Module]
 
 
+# oneDNN's kernels for the gradient of a strided 1×1 convolution write past their memory for fewer input channels than
+# they compute at once, 8 with AVX2 and 16 with AVX-512, in channels_last (uxlfoundation/oneDNN, issue 6035).
+_CHANNELS_AT_ONCE = 16
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1×1 convolution with a stride, as one without on the pixels that are read: the same numbers."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution."""
+        rows, columns = self.stride
+        read = input[:, :, ::rows, ::columns]
+        return functional.conv2d(read, self.weight, self.bias, groups=self.groups)
+
+
 def _conv(values: Values, shape: Shape) -> nn.Module:
     kernel = int(values["kernel"])
-    return nn.Conv2d(
+    strided = kernel == 1 and int(values["stride"]) > 1
+    few = shape[0] // int(values["groups"]) < _CHANNELS_AT_ONCE
+    return (StridedPointwise if strided and few else nn.Conv2d)(
         shape[0],
         int(values["channels"]),
         kernel,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_gym.architecture import Architecture, Operation
 from nas_gym.builder import MODULES, build
@@ -265,3 +266,34 @@ def test_equal_networks_get_equal_weights_from_equal_seeds_in_canonical_form() -
     other = Architecture((2, 8, 8), (flatten, pool_4, flatten.taking((1,)), linear.taking((2,))))
     assert one != other
     assert states_equal(build(one.canonical(), seed=2), build(other.canonical(), seed=2))
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes kernel and stride of every convolution that is computed, with its input channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int, int]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten.convolution.default:
+            self.seen.append((args[1].shape[1], args[1].shape[2], args[3][0]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("channels", "strided"), [(1, False), (3, False), (15, False), (16, True)])
+def test_strided_pointwise_convolutions_of_few_channels_stay_out_of_a_broken_kernel(
+    channels: int, strided: bool
+) -> None:
+    """That kernel corrupts memory, so the way to it is looked at, not the crash."""
+    settings: Settings = (("bias", 1), ("channels", 4), ("groups", 1), ("kernel", 1), ("stride", 2))
+    architecture = Architecture((channels, 7, 6), (Operation("conv", settings),))
+    module = build(architecture, seed=0)
+    inputs = torch.randn(3, channels, 7, 6)
+    (layer,) = module.layers  # type: ignore[union-attr]
+    expected = nn.functional.conv2d(inputs, layer.weight, layer.bias, stride=2)
+    with Convolutions() as computed:
+        outputs = module(inputs)
+    assert computed.seen == [(channels, 1, 2 if strided else 1)]
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    assert outputs.shape[1:] == architecture.output_shape

@@ -91,12 +91,12 @@ class Table:
     @property
     def mean_accuracy(self) -> NDArray[np.float64]:
         """Validation accuracy, mean over the repeats, float64 (n,)."""
-        return self.accuracy.mean(axis=1)
+        return np.asarray(self.accuracy.mean(axis=1), dtype=np.float64)
 
     @property
     def mean_test_accuracy(self) -> NDArray[np.float64]:
         """Test accuracy, mean over the repeats, float64 (n,)."""
-        return self.test_accuracy.mean(axis=1)
+        return np.asarray(self.test_accuracy.mean(axis=1), dtype=np.float64)
 
     @property
     def standard_error(self) -> NDArray[np.float64]:

@@ -130,9 +130,9 @@ class Database:
     def _interrupted(self, run: Path) -> None:
         """Leave a run that was killed, with its write-ahead log put back into the database."""
         self.nursery.run(run, self.settings(run), trap=Trap("committing", 15))
+        checkpoint = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('pragma wal_checkpoint')"
         closed = subprocess.run(
-            [sys.executable, "-c", "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('pragma wal_checkpoint')"]
-            + [str(run / RESULTS)],
+            [sys.executable, "-c", checkpoint, str(run / RESULTS)],
             check=True,
         )
         assert closed.returncode == 0

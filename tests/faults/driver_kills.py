@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from audit import Row
 from comparing import committed
 from faulty_env import ID
 from injection import Ledger
-from lives import MARK, Life, Nursery, Settings, environment
+from lives import MARK, Life, Nursery, Settings, environment, marked
 from phases import Trap
 
 _PPO = {"agent": "maskable-ppo", "agent_args": {"n_steps": 32, "batch_size": 16, "n_epochs": 2}}
@@ -50,6 +51,10 @@ class Campaign:
     kind: str
     workers: Settings | None = None
 
+    @property
+    def _name(self) -> str:
+        return f"{self.kind}{'-workers' if self.workers else ''}"
+
     def settings(self, run: Path) -> Settings:
         """Return the settings of a run: only the ledger is its own."""
         common = SEARCHES[self.kind]
@@ -57,7 +62,7 @@ class Campaign:
 
     def reference(self) -> tuple[Path, float]:
         """Run the search undisturbed and without workers, and return its directory and its seconds."""
-        run = self.folder / f"{self.kind}-reference"
+        run = self.folder / f"{self._name}-reference"
         started = time.monotonic()
         code, said = self.nursery.run(run, self.settings(run))
         if code:
@@ -69,7 +74,7 @@ class Campaign:
         reference, seconds = self.reference()
         number, target = 0, row.injected + kills
         while row.injected < target:
-            run = self.folder / f"{self.kind}-{'workers-' if self.workers else ''}{number:03d}"
+            run = self.folder / f"{self._name}-{number:03d}"
             self._kill_one(row, run, min(MOST_KILLS, target - row.injected), seconds, chance)
             row.finished(run, reference)
             number += 1
@@ -80,8 +85,11 @@ class Campaign:
             before, lines = committed(run), len(ledger_of(run).lines())
             trap = _trap(self.kind, chance) if kills and not self.workers and chance.random() < 0.4 else None
             life = self.nursery.begin(run, self.settings(run), workers=self.workers, trap=trap)
-            if kills and trap is None:
-                time.sleep(chance.uniform(0, seconds * (2 if self.workers else 1)))
+            if kills and self.workers and chance.random() < 0.8:  # not before they have started
+                wait_for_trainings(run, chance, lambda life=life: marked(life.mark))  # type: ignore[misc]
+                life.kill()
+            elif kills and trap is None:
+                time.sleep(chance.uniform(0, seconds))
                 life.kill()
             code = self.nursery.wait(life)
             check_life(row, life, code, before, lines)
@@ -106,7 +114,7 @@ def check_life(row: Row, life: Life, code: int, before: dict[Any, Any], lines: i
     row.doubled += len(begun & {question[1] for question in before})
     after = committed(life.run)
     row.lost += sum(after.get(question) != answer for question, answer in before.items())
-    if code < 0 and (left := life.survivors()):
+    if code < 0 and (left := life.survivors({process for _, _, process in ledger_of(life.run).lines()})):
         row.broken.append(f"{len(left)} processes outlived {life.run.name}, killed while {life.phase}")
 
 
@@ -133,7 +141,10 @@ def command_line_kills(row: Row, folder: Path, kills: int, chance: random.Random
             process = command(run, workers=workers)
             life = Life(process.pid, run.name, run)
             if left:
-                wait_for_episodes(process, run, chance)
+                if chance.random() < 0.25:
+                    time.sleep(chance.uniform(0, 6))
+                else:
+                    wait_for_trainings(run, chance, lambda process=process: process.poll() is None)  # type: ignore[misc]
                 process.kill()
             code = process.wait()
             check_life(row, life, code, before, lines)
@@ -163,14 +174,11 @@ def command(run: Path, *, workers: bool, more: tuple[str, ...] = ()) -> "subproc
     )
 
 
-def wait_for_episodes(process: "subprocess.Popen[bytes]", run: Path, chance: random.Random) -> None:
-    """Wait until a search has trained a little more, or for a moment of its start."""
-    if chance.random() < 0.25:
-        time.sleep(chance.uniform(0, 6))
-        return
+def wait_for_trainings(run: Path, chance: random.Random, alive: Callable[[], Any]) -> None:
+    """Wait until a search has begun or done a few more trainings."""
     ledger = ledger_of(run)
     wanted = len(ledger.lines()) + chance.randrange(1, 16)
     deadline = time.monotonic() + 120
-    while len(ledger.lines()) < wanted and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while len(ledger.lines()) < wanted and time.monotonic() < deadline and alive():
+        time.sleep(0.05)
     time.sleep(chance.uniform(0, 0.05))

@@ -20,7 +20,9 @@ from phases import Phases, Trap, read_phase
 ROOT = Path(__file__).parents[2]
 ROOTS = [ROOT, ROOT / "envs", ROOT / "agents", ROOT / "tests", ROOT / "tests" / "faults"]
 MARK = "FAULTS_LIFE"  # in the environment of a life and of all that it starts
-PATIENCE_SECONDS = 5.0  # of processes that outlive a killed search
+PATIENCE_SECONDS = 5.0  # until no training is left of a killed search
+# A worker that is still importing notices only then; on a busy machine that takes a while.
+START_SECONDS = 60.0
 
 Settings = dict[str, Any]
 
@@ -54,12 +56,18 @@ class Life:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
-    def survivors(self) -> list[int]:
-        """Return the processes that are still there when `PATIENCE_SECONDS` have passed since it ended."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def survivors(self, training: set[int]) -> list[int]:
+        """Return the processes that outlive a killed search: workers that train, and after a longer time any.
+
+        Args:
+            training: Processes that have begun a training.
+        """
+        killed = time.monotonic()
         while alive := marked(self.mark):
-            if time.monotonic() > deadline:
-                return alive
+            seconds = time.monotonic() - killed
+            late = alive if seconds > START_SECONDS else sorted(training & set(alive))
+            if seconds > PATIENCE_SECONDS and late:
+                return late
             time.sleep(0.1)
         return []
 

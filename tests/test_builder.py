@@ -140,7 +140,7 @@ def test_blocks_equal_hand_written_ones(
     head = nn.Linear(channels, 3)
     ours = [part for part in module.layers if list(part.parameters())]
     theirs = [part for part in (*block.modules(), head) if list(part.parameters(recurse=False))]
-    assert [type(part) for part in ours] == [type(part) for part in theirs]
+    assert all(isinstance(part, type(other)) for part, other in zip(ours, theirs, strict=True))
     for our, their in zip(ours, theirs, strict=True):
         their.load_state_dict(our.state_dict())
     for _ in range(2):  # the second time with other running statistics

@@ -162,6 +162,7 @@ def make_chain(
         limits=Limits(**limits),
         hyperparameters=hyperparameters,
     )
+    Recipe(**{**row.recipe, **recipe})  # a mistake in it is one whatever evaluates
     made = _make_evaluator(evaluator, data, row.recipe, recipe, trainer, space)
     how = {"repeats": repeats, "fidelity": fidelity, "stops": stops}
     asked = [name for name, plain in (("repeats", 1), ("fidelity", "full"), ("stops", ())) if how[name] != plain]

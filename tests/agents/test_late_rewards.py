@@ -99,7 +99,9 @@ def test_two_worker_processes_give_the_serial_run(agent: str, tmp_path: Path) ->
     serial = search(settings, tmp_path / "serial")
     spread = search(settings, tmp_path / "spread", workers=Workers(workers="2"))
     assert_same_run(tmp_path / "serial", tmp_path / "spread")
-    assert {**serial, "seconds": 0, "run_dir": ""} == {**spread, "seconds": 0, "run_dir": ""}
+    for summary in (serial, spread):  # what is measured, and where it lies
+        del summary["seconds"], summary["run_dir"], summary["confirmation"]["cost_seconds"]
+    assert serial == spread
 
 
 @pytest.mark.parametrize("agent", sorted(AGENTS))

@@ -255,7 +255,7 @@ def test_workers_end_with_a_killed_driver(tmp_path: Path) -> None:
             import sys
             from pathlib import Path
             from misbehaving import Misbehaving
-            from nas_gym.architecture import Candidate, Operation
+            from nas_gym.architecture import Architecture, Candidate, Operation
             from nas_gym.evaluation import HandedOver, ProcessEvaluator
 
             if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Scenario:
         """Return the settings of a search."""
         env_args = {"max_layers": 2, "ledger": str(ledger_of(run).path), "faults": list(self.faults)}
         env_args |= {"training": self.training, "clock": self.clock}
-        return {**self.agent, "evaluations": self.evaluations, "seed": 5, "env": ID, "env_args": env_args}
+        return {**self.agent, "confirm": 0, "evaluations": self.evaluations, "seed": 5, "env": ID, "env_args": env_args}
 
     def run(self, nursery: Nursery, folder: Path) -> Row:
         """Search without faults, then with them, and return what came of it."""

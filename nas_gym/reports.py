@@ -111,7 +111,7 @@ def _untrained(run: Run) -> str:
     if evaluator == "supernet":
         return "\nIts accuracy is that of weights shared by all networks: it ranks them, and says less than a training."
     if evaluator.startswith("proxy:"):
-        return "\nA proxy ranks networks without training them; how well, docs/rewards.md shows on a table."
+        return "\nA proxy ranks networks without training them; train the best ones before you trust it."
     return ""
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
-
 from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
-from nas_gym.evaluation import Evaluation, Evaluator, StoredEvaluator, SuccessiveHalving
+from nas_gym.evaluation import Evaluation, StoredEvaluator
 from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
@@ -35,12 +33,12 @@ from nas_gym.run_directory import (
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
 from nas_gym_agents.confirmation import Confirmation, confirm
+from nas_gym_agents.parts import Parts
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
+from nas_gym_agents.watched import Watched
 from nas_gym_agents.workers import Workers
-from nas_gym_envs import ArchitectureEnv, Budget
-from nas_gym_envs.late import Settled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,7 +101,7 @@ def search(
         NasGymError: A setting or the place can't be used; nothing was written.
     """
     RunDirectory.check(path, settings.to_json())
-    parts = _Parts(settings, workers or Workers())
+    parts = Parts(settings, workers or Workers())
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
@@ -139,7 +137,7 @@ def resume(
     run = RunDirectory.open(path)
     try:
         before = Workers.from_json(run.content.get("workers", {}))
-        parts = _Parts(SearchSettings.from_json(run.content["settings"]), workers or before)
+        parts = Parts(SearchSettings.from_json(run.content["settings"]), workers or before)
     except BaseException:
         run.close()
         raise
@@ -155,52 +153,7 @@ def placed_again(path: Path, workers: str) -> Workers:
     return Workers.from_json({**read_run_file(path).get("workers", {}), "workers": workers})
 
 
-class _Parts:
-    """What a search is made of, made before anything is written."""
-
-    def __init__(self, settings: SearchSettings, workers: Workers) -> None:
-        self.settings, self.workers = settings, workers
-        self.budget: Budget = settings.make_budget()
-        self.agent = settings.make_agent()
-        self.env: ArchitectureEnv = settings.make_env()
-        # What decides which trainings to ask for (repeats, halving) goes around the store, what trains inside it.
-        self._around: list[Any] = []
-        self.evaluator: Evaluator = self.env.evaluator
-        while hasattr(self.evaluator, "evaluator"):
-            if not isinstance(self.evaluator, StoredEvaluator):
-                self._around.append(self.evaluator)
-            self.evaluator = self.evaluator.evaluator
-        self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
-        self.shared = ResultStore(settings.store) if settings.store else None
-        try:
-            self.pool = workers.pool(self.evaluator)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def halved(self) -> bool:
-        """Whether trainings stop and go on."""
-        return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)
-
-    def connect(self, stored: StoredEvaluator) -> None:
-        """Have the environment ask a store, which asks who trains."""
-        for wrapper in self._around[-1:]:
-            wrapper.evaluator = stored
-        self.env.evaluator = self._around[0] if self._around else stored
-        self.env.budget = self.budget
-        self.env.late_rewards = self.env.capacity > 1
-
-    def close(self) -> None:
-        """Stop the workers and give the store back."""
-        pool = getattr(self, "pool", None)
-        if pool is not None:
-            pool.close()
-        if self.shared is not None:
-            self.shared.close()
-
-
-def _in(run: RunDirectory, parts: _Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
+def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
     with _stopping(run.path), ExitStack() as stack:
         stack.callback(run.close)
         stack.callback(parts.close)
@@ -230,7 +183,7 @@ class _Search:
     """One process's share of a search: from the start, or from a replay, to the end."""
 
     def __init__(
-        self, run: RunDirectory, parts: _Parts, watch: Watch | None, stack: ExitStack, retry_failed: bool
+        self, run: RunDirectory, parts: Parts, watch: Watch | None, stack: ExitStack, retry_failed: bool
     ) -> None:
         self._run, self._parts, self._watch = run, parts, watch
         self._started = time.monotonic()
@@ -241,6 +194,7 @@ class _Search:
         stack.callback(self._store.close)
         trainer: Any = parts.pool or parts.evaluator
         self._evaluator = StoredEvaluator(trainer, self._store, namespace=env.space.name, retry_failed=retry_failed)
+        stack.callback(self._evaluator.flush)  # before the store is closed
         parts.connect(self._evaluator)
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
@@ -261,7 +215,7 @@ class _Search:
         settings, agent = self._parts.settings, self._parts.agent
         recorder = DecisionRecorder(log=self._log, explain=settings.explain, reader=self._board)
         policy = {"policy_file": lambda: self._place / POLICY} if hasattr(agent, "load") else {}
-        env = _Watched(self._parts.env, self._episode)
+        env = Watched(self._parts.env, self._episode)
         try:
             found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
             self._swap_in()
@@ -433,51 +387,6 @@ class _Search:
         if evaluation is not None:
             self._weights.write(candidate, evaluation, module)
         return module
-
-
-Finished = Callable[[tuple[int, ...], tuple[int, ...], float, dict[str, Any], Evaluation | None], None]
-
-
-class _Watched(gym.Wrapper[Any, Any, Any, Any]):
-    """Tells of every finished episode once its reward is known, whatever drives the environment."""
-
-    def __init__(self, env: ArchitectureEnv, finished: Finished) -> None:
-        super().__init__(env)
-        self._env, self._finished = env, finished
-        self._late: dict[int, tuple[tuple[int, ...], tuple[int, ...], float, dict[str, Any]]] = {}
-        self._actions: list[int] = []
-        self._slots: list[int] = []
-        self._slot = -1
-        self._reward = 0.0
-
-    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        observation, info = super().reset(**options)
-        self._actions, self._slots, self._slot, self._reward = [], [], info["slot"], 0.0
-        env = self._env  # an episode may start after some decisions
-        self._actions = list(env.prefix)
-        self._slots = [env.space.next_slot(env.prefix[:i]) or 0 for i in range(len(env.prefix))]
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = super().step(action)
-        if not info.get("budget_spent"):
-            self._actions.append(int(action))
-            self._slots.append(self._slot)
-            self._slot, self._reward = info["slot"], self._reward + float(reward)
-            if terminated or truncated:
-                episode = tuple(self._actions), tuple(self._slots), self._reward, info
-                if "ticket" in info:
-                    self._late[info["ticket"]] = episode
-                else:
-                    self._finished(*episode, self._env.last_evaluation)
-        return observation, reward, terminated, truncated, info
-
-    def settle(self, leave: int = 0) -> Iterator[Settled]:
-        """Yield late outcomes (`ArchitectureEnv.settle`), and tell of their episodes."""
-        for settled in self._env.settle(leave):
-            actions, slots, reward, info = self._late.pop(settled.ticket)
-            self._finished(actions, slots, reward + settled.reward, info | settled.info, settled.evaluation)
-            yield settled
 
 
 def _count(history: Path) -> int:

@@ -17,7 +17,8 @@ from pebble import ProcessExpired, ProcessPool
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import worker
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status, trained_architecture
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status
+from nas_gym.evaluation.outcome import failed, tell
 from nas_gym.evaluation.worker import Answer, Factory
 
 _TICK_SECONDS = 0.1
@@ -37,18 +38,7 @@ class _Job:
     lost: int = 0
 
     def failed(self, status: Status, reason: str, seconds: float = 0.0) -> Evaluation:
-        architecture = trained_architecture(self.candidate)
-        return Evaluation(
-            key=self.candidate.key,
-            fidelity=str(self.fidelity),
-            repeat=self.repeat,
-            status=status,
-            reason=reason,
-            parameters=architecture.parameters,
-            macs=architecture.macs,
-            train_seconds=seconds,
-            cost_seconds=seconds,
-        )
+        return failed(self.candidate, self.fidelity, self.repeat, status, reason, seconds)
 
 
 @dataclass(eq=False)
@@ -270,7 +260,7 @@ class ProcessEvaluator:
                     self._break(slot, died=False)
             self._hand_out()  # before anybody is told: workers must not wait for what others do with an answer
         if outcome is not None:
-            _tell(job, outcome)
+            tell(job.answer, outcome)
 
     def _lost(self, job: _Job, error: BaseException) -> Evaluation | None:
         """Put a lost job back to the front, or give it up."""
@@ -302,7 +292,7 @@ class ProcessEvaluator:
                 for slot in broken:
                     slot.pool = None
             for job, evaluation in late:
-                _tell(job, evaluation)
+                tell(job.answer, evaluation)
             for pool in pools:
                 _stop(pool)
             with self._lock:
@@ -363,12 +353,3 @@ def _stop(pool: ProcessPool) -> None:
 def _crash(job: _Job, error: BaseException) -> Evaluation:
     lines = str(error).strip().splitlines()
     return job.failed("crashed", f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__)
-
-
-def _tell(job: _Job, outcome: Evaluation | BaseException) -> None:
-    if not job.answer.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, Evaluation):
-        job.answer.set_result(outcome)
-    else:
-        job.answer.set_exception(outcome)

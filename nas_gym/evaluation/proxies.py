@@ -4,13 +4,11 @@ To add one, write a function from a fresh network and a batch to a number, and p
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import deepcopy
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +20,10 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import MODULES, Network, build
 from nas_gym.data.dataset import Dataset, Split
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
-from nas_gym.evaluation.failures import failure_of
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved
 from nas_gym.evaluation.loop import DivergedError
-from nas_gym.evaluation.process import device_name, prepared
+from nas_gym.evaluation.outcome import scored
+from nas_gym.evaluation.process import prepared
 from nas_gym.evaluation.training import choose_device
 from nas_gym.operations import ACTIVATIONS
 from nas_gym.randomness import derived_seed
@@ -186,24 +184,7 @@ class ProxyEvaluator:
         return [resolved(self._evaluated(candidate, fidelity or FULL, int(repeat))) for candidate in candidates]
 
     def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
-        architecture = trained_architecture(candidate)
-        outcome: dict[str, Any]
-        started = time.perf_counter()
-        try:
-            outcome = {"proxy": self._score(candidate, repeat)}
-        except Exception as error:
-            outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
-        return Evaluation(
-            key=candidate.key,
-            fidelity=str(fidelity),
-            repeat=repeat,
-            parameters=architecture.parameters,
-            macs=architecture.macs,
-            cost_seconds=time.perf_counter() - started,
-            device=device_name(self.device),
-            versions=f"torch {torch.__version__}",
-            **outcome,
-        )
+        return scored(candidate, fidelity, repeat, self.device, lambda: {"proxy": self._score(candidate, repeat)})
 
     def _score(self, candidate: Candidate, repeat: int) -> float:
         seed = derived_seed(self.evaluation_seed, candidate.key, str(FULL), repeat)

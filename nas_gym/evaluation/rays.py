@@ -13,7 +13,8 @@ from typing import Any
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import ray_cluster, ray_worker
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity, trained_architecture
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity
+from nas_gym.evaluation.outcome import failed, tell
 from nas_gym.evaluation.ray_worker import Question
 
 Factory = Callable[[], Evaluator]
@@ -30,16 +31,8 @@ class _Job:
     weights: Any = None
 
     def failed(self, reason: str) -> Evaluation:
-        candidate, architecture = self.question.candidate, trained_architecture(self.question.candidate)
-        return Evaluation(
-            key=candidate.key,
-            fidelity=str(self.question.fidelity),
-            repeat=self.question.repeat,
-            status="crashed",
-            reason=reason,
-            parameters=architecture.parameters,
-            macs=architecture.macs,
-        )
+        question = self.question
+        return failed(question.candidate, question.fidelity, question.repeat, "crashed", reason)
 
 
 class RayEvaluator:
@@ -189,7 +182,7 @@ class RayEvaluator:
             with self._lock:
                 self._jobs.discard(job)
             job.told = job.weights = None  # Ray may forget them
-            _tell(job, outcome)
+            tell(job.answer, outcome)
 
     def _outcome(self, job: _Job, done: Future[Any]) -> Evaluation | Exception | None:
         """Return what to tell; None: nothing yet, the task was lost and is tried again."""
@@ -247,12 +240,3 @@ def _check_device(factory: Factory, gpus: float) -> None:
         raise ConfigurationError(
             f"{gpus} GPUs per training were asked of Ray, but the evaluator trains on {device}; choose the device cuda"
         )
-
-
-def _tell(job: _Job, outcome: Evaluation | Exception) -> None:
-    if not job.answer.set_running_or_notify_cancel():
-        return
-    if isinstance(outcome, Evaluation):
-        job.answer.set_result(outcome)
-    else:
-        job.answer.set_exception(outcome)

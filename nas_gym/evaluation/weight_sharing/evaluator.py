@@ -1,7 +1,6 @@
 """The evaluator that trains one supernet and then scores candidates by inference."""
 
 import math
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -16,10 +15,10 @@ from nas_gym.architecture import Candidate
 from nas_gym.builder import Network
 from nas_gym.data.dataset import Dataset, SplitName
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
-from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved, trained_architecture
-from nas_gym.evaluation.failures import failure_of
+from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, resolved
 from nas_gym.evaluation.loop import DivergedError, Tensors, score
-from nas_gym.evaluation.process import device_name, prepared
+from nas_gym.evaluation.outcome import scored
+from nas_gym.evaluation.process import prepared
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.training import choose_device
 from nas_gym.evaluation.weight_sharing.checkpoint import read_checkpoint, write_checkpoint
@@ -170,24 +169,7 @@ class SupernetEvaluator:
         return network.eval()
 
     def _evaluated(self, candidate: Candidate, fidelity: Fidelity, repeat: int) -> Evaluation:
-        architecture = trained_architecture(candidate)
-        outcome: dict[str, Any]
-        started = time.perf_counter()
-        try:
-            outcome = self._scored(candidate)
-        except Exception as error:
-            outcome = dict(zip(("status", "reason"), failure_of(error, self.device.type), strict=True))
-        return Evaluation(
-            key=candidate.key,
-            fidelity=str(fidelity),
-            repeat=repeat,
-            parameters=architecture.parameters,
-            macs=architecture.macs,
-            cost_seconds=time.perf_counter() - started,
-            device=device_name(self.device),
-            versions=f"torch {torch.__version__}",
-            **outcome,
-        )
+        return scored(candidate, fidelity, repeat, self.device, lambda: self._scored(candidate))
 
     def _scored(self, candidate: Candidate) -> dict[str, Any]:
         with prepared(derived_seed(self.evaluation_seed, candidate.key), self.recipe.threads or 1):

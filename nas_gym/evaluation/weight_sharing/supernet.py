@@ -124,7 +124,9 @@ class Supernet:
         images = self.train.inputs.index_select(0, chosen)
         if images.dim() == 4:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, "augmentation", self.step))
-            images = augmented(images, generator, flip=self.recipe.flip, crop=self.recipe.crop)
+            images = augmented(
+                images, generator, flip=self.recipe.flip, crop=self.recipe.crop, cutout=self.recipe.cutout
+            )
         return images, self.train.targets.index_select(0, chosen)
 
 

@@ -1,0 +1,54 @@
+"""What a search is made of: budget, agent, environment, evaluators, workers."""
+
+from typing import Any
+
+from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving
+from nas_gym.store import ResultStore
+from nas_gym_agents.settings import SearchSettings
+from nas_gym_agents.workers import Workers
+from nas_gym_envs import ArchitectureEnv, Budget
+
+
+class Parts:
+    """What a search is made of, made before anything is written."""
+
+    def __init__(self, settings: SearchSettings, workers: Workers) -> None:
+        self.settings, self.workers = settings, workers
+        self.budget: Budget = settings.make_budget()
+        self.agent = settings.make_agent()
+        self.env: ArchitectureEnv = settings.make_env()
+        # What decides which trainings to ask for (repeats, halving) goes around the store, what trains inside it.
+        self._around: list[Any] = []
+        self.evaluator: Evaluator = self.env.evaluator
+        while hasattr(self.evaluator, "evaluator"):
+            if not isinstance(self.evaluator, StoredEvaluator):
+                self._around.append(self.evaluator)
+            self.evaluator = self.evaluator.evaluator
+        self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
+        self.shared = ResultStore(settings.store) if settings.store else None
+        try:
+            self.pool = workers.pool(self.evaluator)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def halved(self) -> bool:
+        """Whether trainings stop and go on."""
+        return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)
+
+    def connect(self, stored: StoredEvaluator) -> None:
+        """Have the environment ask a store, which asks who trains."""
+        for wrapper in self._around[-1:]:
+            wrapper.evaluator = stored
+        self.env.evaluator = self._around[0] if self._around else stored
+        self.env.budget = self.budget
+        self.env.late_rewards = self.env.capacity > 1
+
+    def close(self) -> None:
+        """Stop the workers and give the store back."""
+        pool = getattr(self, "pool", None)
+        if pool is not None:
+            pool.close()
+        if self.shared is not None:
+            self.shared.close()

@@ -118,7 +118,7 @@ def draw(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sigma", type=float, default=0.8, help="standard deviation of the logarithm of the times")
-    parser.add_argument("--correlation", type=float, default=0.9, help="of the logarithms of MACs and seconds")
+    parser.add_argument("--correlation", type=float, default=0.84, help="of the logarithms of MACs and seconds")
     parser.add_argument("--update", type=float, default=0.05, help="time of an update, in median training times")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("docs/images/scaling.png"))

@@ -58,7 +58,13 @@ class Campaign:
     def settings(self, run: Path) -> Settings:
         """Return the settings of a run: only the ledger is its own."""
         common = SEARCHES[self.kind]
-        return {**common, "env": ID, "seed": 3, "env_args": {**common["env_args"], "ledger": str(ledger_of(run).path)}}
+        return {
+            **common,
+            "confirm": 0,
+            "env": ID,
+            "seed": 3,
+            "env_args": {**common["env_args"], "ledger": str(ledger_of(run).path)},
+        }
 
     def reference(self) -> tuple[Path, float]:
         """Run the search undisturbed and without workers, and return its directory and its seconds."""

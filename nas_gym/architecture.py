@@ -126,17 +126,21 @@ class Architecture:
         return cls(shape, operations)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """What a complete prefix stands for: an architecture and the training hyper-parameters its space decides.
+
+    Equal are candidates of the same row, or without rows of equal architectures, as written, and hyper-parameters.
 
     Attributes:
         architecture: The network.
         hyperparameters: Pairs of name and value that override the recipe's, sorted by name.
+        row: Of a tabular space: the row of its table. It is the key then, and the network is trained as it is written.
     """
 
     architecture: Architecture
     hyperparameters: tuple[tuple[str, Number], ...] = ()
+    row: str = ""
 
     def __post_init__(self) -> None:
         if self.hyperparameters:
@@ -146,6 +150,16 @@ class Candidate:
                     f"hyper-parameters need distinct, sorted names and finite numbers, got {self.hyperparameters}"
                 )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Candidate):
+            return NotImplemented
+        if self.row or other.row:
+            return self.row == other.row
+        return (self.architecture, self.hyperparameters) == (other.architecture, other.hyperparameters)
+
+    def __hash__(self) -> int:
+        return hash(self.row or (self.architecture, self.hyperparameters))
+
     @classmethod
     def of(cls, architecture: Architecture, hyperparameters: Mapping[str, Number] | None = None) -> "Candidate":
         """Return the candidate with the hyper-parameters of a mapping."""
@@ -153,10 +167,20 @@ class Candidate:
 
     @cached_property
     def key(self) -> str:
-        """32 hex digits, equal exactly for equal networks with equal hyper-parameters.
+        """32 hex digits, equal exactly for equal networks with equal hyper-parameters; the row where there is one.
 
         The first 128 bits of the SHA-256 of the canonical form (`nas_gym.canonical`).
         """
+        return self.row or self.canonical_key
+
+    @cached_property
+    def trained(self) -> Architecture:
+        """The architecture that is built and trained: the canonical one, or that of a row as it is written."""
+        return self.architecture if self.row else self.architecture.canonical()
+
+    @cached_property
+    def canonical_key(self) -> str:
+        """The key that the candidate has, or would have if it were no row of a table."""
         operations = self.architecture.canonical_operations
         labels = [operation.label for operation in operations]
         if not is_series(operations):
@@ -169,7 +193,8 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the candidate as JSON-ready data."""
-        return {"architecture": self.architecture.to_json(), "hyperparameters": dict(self.hyperparameters)}
+        row = {"row": self.row} if self.row else {}
+        return {"architecture": self.architecture.to_json(), "hyperparameters": dict(self.hyperparameters)} | row
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any] | str) -> "Candidate":
@@ -181,9 +206,9 @@ class Candidate:
         try:
             loaded = json.loads(data) if isinstance(data, str) else data
             architecture, hyperparameters = loaded["architecture"], dict(loaded.get("hyperparameters") or {})
-            pairs = tuple(sorted(hyperparameters.items()))
+            pairs, row = tuple(sorted(hyperparameters.items())), str(loaded.get("row") or "")
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise InvalidArchitectureError(
                 f"a candidate in JSON needs an architecture and perhaps hyperparameters by name: {error!r}"
             ) from None
-        return cls(Architecture.from_json(architecture), pairs)
+        return Candidate(Architecture.from_json(architecture), pairs, row)

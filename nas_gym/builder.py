@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas_gym.architecture import INPUT, Architecture, Shape
+from nas_gym.errors import InvalidArchitectureError
 from nas_gym.operations import Values
 
 Maker = Callable[[Values, Shape], nn.Module]
@@ -57,6 +58,24 @@ class GlobalAveragePool(nn.Module):
         return maps.mean((2, 3))
 
 
+class Zero(nn.Module):
+    """Zeros of one shape, whatever the input is.
+
+    Args:
+        shape: ``(channels, height, width)``.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the zeros, in the memory layout of the input."""
+        zeros = maps.new_zeros((len(maps), *self.shape))
+        last = maps.dim() == 4 and maps.is_contiguous(memory_format=torch.channels_last)
+        return zeros.contiguous(memory_format=torch.channels_last) if last else zeros
+
+
 class Add(nn.Module):
     """The sum of its inputs, all of one shape."""
 
@@ -67,6 +86,10 @@ class Add(nn.Module):
         return first
 
 
+def _unknown() -> nn.Module:
+    raise InvalidArchitectureError("the table tells what its networks reached, not what they are: none can be built")
+
+
 MODULES: dict[str, Maker] = {
     "identity": lambda values, shape: nn.Identity(),
     "conv": _conv,
@@ -74,6 +97,11 @@ MODULES: dict[str, Maker] = {
     "dropout": lambda values, shape: nn.Dropout(float(values["rate"])),
     "max_pool": lambda values, shape: nn.MaxPool2d(int(values["kernel"])),
     "average_pool": lambda values, shape: nn.AvgPool2d(int(values["kernel"])),
+    "smooth": lambda values, shape: nn.AvgPool2d(
+        int(values["kernel"]), stride=1, padding=int(values["kernel"]) // 2, count_include_pad=False
+    ),
+    "zero": lambda values, shape: Zero((int(values["channels"]), int(values["height"]), int(values["width"]))),
+    "choice": lambda values, shape: _unknown(),
     "global_average_pool": lambda values, shape: GlobalAveragePool(),
     "flatten": lambda values, shape: nn.Flatten(),
     "linear": lambda values, shape: nn.Linear(shape[0], int(values["units"])),

@@ -11,7 +11,8 @@ of which keeps the function of inputs, weights and dropout masks in training mod
   average pooling, or flattening of 1×1) has the smallest kernel that reads the same pixels, and kernel 1 is removed;
 * flattening comes before activations; also before dropout, and before batch normalisation of a 1×1 map, that nothing
   else reads;
-* two operations without parameters that do the same to the same input are one.
+* two operations without parameters that do the same to the same input are one;
+* what only makes zeros of zeros (pooling, ReLU, a convolution without bias, …) is zero, and a sum leaves zeros out.
 
 Identities that would need other weights (merging two linear layers, say) or another amount of computation (moving an
 activation or a 1×1 convolution across a pooling) are outside this definition.
@@ -45,6 +46,9 @@ def canonical_operations(
         input_shape: Shape of the network's input.
     """
     operations, shapes, output = list(operations), list(shapes), len(operations) - 1
+    if any(operation.kind == "zero" for operation in operations):
+        operations, shapes = _without_zeros(operations, shapes)
+        output = len(operations) - 1
     while output != INPUT:
         uses, shared, cuts = _scan(operations, output)
         if 0 in uses:
@@ -56,6 +60,57 @@ def canonical_operations(
             return _ordered(operations, cuts)
         operations, shapes, output = graph.simplified(first, uses)
     return ()
+
+
+# What gives zeros where all inputs are zero.
+_KEEPS_ZERO = {
+    "zero",
+    "identity",
+    "dropout",
+    "relu",
+    "tanh",
+    "silu",
+    "gelu",
+    "max_pool",
+    "average_pool",
+    "smooth",
+    "add",
+}
+_KEEPS_ZERO |= {"flatten", "global_average_pool"}
+
+
+def _without_zeros(operations: list[Operation], shapes: list[Shape]) -> tuple[list[Operation], list[Shape]]:
+    """Return the graph without what adds zeros; zeros that something else reads are made of the network's input.
+
+    Vectors of zeros are left as they are computed: `zero` makes maps.
+    """
+    zero: list[bool] = []
+    moved: list[int] = []  # where what an operation computes is now
+    result: list[Operation] = []
+    sizes: list[Shape] = []
+
+    def add(operation: Operation, shape: Shape) -> int:
+        result.append(operation)
+        sizes.append(shape)
+        return len(result) - 1
+
+    for operation, shape in zip(operations, shapes, strict=True):
+        inputs = [INPUT if i == INPUT else moved[i] for i in operation.inputs]
+        zeros = [i != INPUT and zero[i] for i in operation.inputs]
+        biased = operation.kind == "conv" and dict(operation.settings)["bias"]
+        keeps = operation.kind in _KEEPS_ZERO or (operation.kind == "conv" and not biased)
+        zero.append(operation.kind == "zero" or (keeps and all(zeros) and len(shape) == 3))
+        if zero[-1]:
+            settings = (("channels", shape[0]), ("height", shape[1]), ("width", shape[2]))
+            moved.append(add(Operation("zero", settings), shape))
+            continue
+        if operation.kind == "add" and any(zeros):
+            inputs = [i for i, is_zero in zip(inputs, zeros, strict=True) if not is_zero]
+        if operation.kind == "add" and len(inputs) == 1:
+            moved.append(add(Operation("identity", (), (inputs[0],)), shape))
+            continue
+        moved.append(add(operation.taking(tuple(inputs)), shape))
+    return result, sizes
 
 
 def is_series(operations: Sequence[Operation]) -> bool:

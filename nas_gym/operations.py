@@ -172,6 +172,25 @@ def _pool(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     return Cost((channels, height // kernel, width // kernel))
 
 
+def _smooth(values: Values, shapes: tuple[Shape, ...]) -> Cost:
+    """Return the cost of an average over windows of stride 1 that keeps the size of the map."""
+    kernel = _integer(values, "kernel")
+    if kernel < 1 or kernel % 2 == 0:
+        raise InvalidArchitectureError(f"smooth needs an odd kernel, got {kernel}")
+    return Cost(_map_shape(shapes, "smooth"))
+
+
+def _zero(values: Values, shapes: tuple[Shape, ...]) -> Cost:
+    shape = tuple(_integer(values, name) for name in ("channels", "height", "width"))
+    if min(shape) < 1:
+        raise InvalidArchitectureError(f"zero needs positive channels, height and width, got {shape}")
+    return Cost(shape)
+
+
+def _choice(values: Values, shapes: tuple[Shape, ...]) -> Cost:
+    return Cost(shapes[0])
+
+
 def _global_average_pool(values: Values, shapes: tuple[Shape, ...]) -> Cost:
     return Cost((_map_shape(shapes, "global_average_pool")[0],))
 
@@ -212,6 +231,9 @@ KINDS: dict[str, OperationKind] = {
     "dropout": OperationKind(_dropout, settings=("rate",), pure=False),
     "max_pool": OperationKind(_pool, settings=("kernel",)),
     "average_pool": OperationKind(_pool, settings=("kernel",)),
+    "smooth": OperationKind(_smooth, settings=("kernel",)),
+    "zero": OperationKind(_zero, settings=("channels", "height", "width")),
+    "choice": OperationKind(_choice, settings=("option", "place"), pure=False),  # of a table whose networks are unknown
     "global_average_pool": OperationKind(_global_average_pool),
     "flatten": OperationKind(_flatten),
     "linear": OperationKind(_linear, settings=("units",), pure=False),

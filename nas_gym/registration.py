@@ -10,8 +10,17 @@ PRESET_IDS = (
     "nas_gym/Chain-FashionMNIST-v0",
     "nas_gym/Chain-CIFAR10-v0",
 )
-IDS = (CHAIN, *PRESET_IDS)
+# Environments over benchmark tables, and the names of the tables.
+TABLE_IDS = {
+    "nas_gym/Table-v0": "fashion-chain",
+    "nas_gym/NB201-CIFAR10-v0": "nasbench201-cifar10",
+    "nas_gym/NB201-CIFAR100-v0": "nasbench201-cifar100",
+    "nas_gym/NB201-ImageNet16-v0": "nasbench201-imagenet16",
+    "nas_gym/NBMacro-CIFAR10-v0": "nasbenchmacro-cifar10",
+}
+IDS = (CHAIN, *PRESET_IDS, *TABLE_IDS)
 _ENTRY_POINT = "nas_gym_envs.presets:make_chain"
+_TABLE_ENTRY_POINT = "nas_gym_envs.tabular:make_table"
 
 
 def register() -> None:
@@ -19,4 +28,5 @@ def register() -> None:
     for env_id in IDS:
         if env_id not in gym.registry:
             kwargs = {} if env_id == CHAIN else {"preset": env_id}
-            gym.register(env_id, entry_point=_ENTRY_POINT, kwargs=kwargs)
+            entry = _TABLE_ENTRY_POINT if env_id in TABLE_IDS else _ENTRY_POINT
+            gym.register(env_id, entry_point=entry, kwargs=kwargs)

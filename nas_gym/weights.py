@@ -78,7 +78,7 @@ def read_module(path: Path) -> Any:
     from nas_gym.builder import build
 
     content = torch.load(path, map_location="cpu", weights_only=True)
-    module = build(Candidate.from_json(content["candidate"]).architecture.canonical())
+    module = build(Candidate.from_json(content["candidate"]).trained)
     module.load_state_dict(content["state"])
     return module.eval()
 

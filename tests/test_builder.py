@@ -21,6 +21,8 @@ SETTINGS: dict[str, Settings] = {
     "max_pool": (("kernel", 2),),
     "average_pool": (("kernel", 3),),
     "linear": (("units", 5),),
+    "smooth": (("kernel", 3),),
+    "zero": (("channels", 3), ("height", 5), ("width", 4)),
 }
 LINEAR_3: Settings = (("units", 3),)
 
@@ -29,13 +31,15 @@ def test_every_kind_has_a_module_and_every_module_a_kind() -> None:
     assert MODULES.keys() == KINDS.keys()
 
 
-ON_MAPS = {"conv", "max_pool", "average_pool", "global_average_pool"}
+ON_MAPS = {"conv", "max_pool", "average_pool", "global_average_pool", "smooth"}
+UNKNOWN = "choice"  # of a table whose networks are not known
 MAP, VECTOR = (2, 7, 6), (6,)
 
 
 @pytest.mark.parametrize(
     ("kind", "shape"),
-    [(kind, MAP) for kind in KINDS if kind != "linear"] + [(kind, VECTOR) for kind in KINDS if kind not in ON_MAPS],
+    [(kind, MAP) for kind in KINDS if kind not in ("linear", UNKNOWN)]
+    + [(kind, VECTOR) for kind in KINDS if kind not in (*ON_MAPS, UNKNOWN)],
     ids=str,
 )
 def test_every_kind_gives_the_predicted_shape_and_parameters(kind: str, shape: Shape) -> None:

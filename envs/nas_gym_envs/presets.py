@@ -48,8 +48,8 @@ class Preset:
 _SMALL_LIMITS = Limits(parameters=100_000, macs=400_000, resolution=2)
 _LARGE_LIMITS = Limits(parameters=500_000, macs=5_000_000, resolution=2)
 _DIGITS = {"epochs": 8, "batch_size": 64, "learning_rate": 0.2}
-_GREY = {"epochs": 4, "batch_size": 64}
-_PHOTOS = {"epochs": 6, "batch_size": 64, "flip": True, "crop": 2}
+_GREY = {"epochs": 4, "batch_size": 64, "learning_rate": 0.2}
+_PHOTOS = {"epochs": 6, "batch_size": 64, "learning_rate": 0.2, "flip": True, "crop": 2}
 
 PRESETS: dict[str, Preset] = {
     "nas_gym/Chain-Digits-v0": Preset("digits", (1, 8, 8), 10, _SMALL_LIMITS, _DIGITS),
@@ -181,12 +181,14 @@ def make_chain(
 
 def described() -> list[dict[str, str]]:
     """Return a row per id: the id and what it stands for."""
-    rows = [{"id": CHAIN, "description": "any data set: --env-arg dataset=NAME_OR_PATH"}]
+    from nas_gym_envs import tabular
+
+    rows: list[dict[str, str]] = [{"id": CHAIN, "description": "any data set: --env-arg dataset=NAME_OR_PATH"}]
     for env_id, row in PRESETS.items():
         shape = "×".join(map(str, row.input_shape))
         meaning = f"{row.dataset}, {shape}, {row.n_classes} classes; up to {row.limits.macs:,} MACs"
         rows.append({"id": env_id, "description": meaning})
-    return rows
+    return [*rows, *tabular.described()]
 
 
 def default_row(dataset: str, input_shape: Shape, n_classes: int) -> Preset:
@@ -199,7 +201,7 @@ def default_row(dataset: str, input_shape: Shape, n_classes: int) -> Preset:
     return Preset(dataset, input_shape, n_classes, _LARGE_LIMITS, _PHOTOS if input_shape[0] == 3 else _GREY)
 
 
-def _take(options: dict[str, Any], names: Sequence[str] | Mapping[str, str]) -> dict[str, Any]:
+def _take(options: dict[str, Any], names: Sequence[str] | dict[str, str]) -> dict[str, Any]:
     return {name: options.pop(name) for name in names if name in options}
 
 

@@ -23,6 +23,7 @@ from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.repeated import Repeated
 from nas_gym.evaluation.stored import Store, StoredEvaluator
 from nas_gym.evaluation.synthetic import ConstantEvaluator, HashEvaluator, PlantedEvaluator, SyntheticEvaluator
+from nas_gym.evaluation.tabular import TabularEvaluator
 
 if TYPE_CHECKING:
     from nas_gym.evaluation.processes import ProcessEvaluator
@@ -55,6 +56,7 @@ __all__ = [
     "SuccessiveHalving",
     "SupernetEvaluator",
     "SyntheticEvaluator",
+    "TabularEvaluator",
     "TrainingEvaluator",
     "capacity_of",
     "evaluate",

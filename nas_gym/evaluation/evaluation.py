@@ -203,6 +203,8 @@ def capacity_of(evaluator: object) -> int:
 def trained_architecture(candidate: Candidate) -> Architecture:
     """Return the architecture that stands for all with the candidate's key: whose sizes an evaluation tells."""
     architecture = candidate.architecture
+    if candidate.row:
+        return architecture
     changed = len(architecture.canonical_operations) != len(architecture.operations)
     return architecture.canonical() if changed else architecture  # without a change in number the sizes are the same
 

@@ -189,7 +189,7 @@ class ProxyEvaluator:
     def _score(self, candidate: Candidate, repeat: int) -> float:
         seed = derived_seed(self.evaluation_seed, candidate.key, str(FULL), repeat)
         with prepared(seed):
-            network = build(candidate.architecture.canonical(), seed=seed).to(self.device).train()
+            network = build(candidate.trained, seed=seed).to(self.device).train()
             for layer in network.modules():
                 if isinstance(layer, nn.Dropout):
                     layer.eval()

@@ -90,7 +90,7 @@ def loaded(candidate: Candidate, weights: bytes) -> Any:
     from nas_gym.builder import build
 
     with torch.device("meta"):  # takes no memory twice, and draws nothing from the global generator
-        module = build(candidate.architecture.canonical())
+        module = build(candidate.trained)
     state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
     module.load_state_dict(state, assign=True)
     return module.eval()

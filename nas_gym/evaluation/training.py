@@ -169,7 +169,7 @@ class TrainingEvaluator:
             )
 
     def _begun(self, candidate: Candidate, fidelity: Fidelity, recipe: Recipe, seed: int) -> tuple[nn.Module, Training]:
-        architecture = candidate.architecture.canonical()
+        architecture = candidate.trained
         if fidelity.resolution is not None:
             architecture = made_anew(architecture, scaled_shape(architecture.input_shape, fidelity.resolution))
         module = build(architecture, seed=seed).to(self.device)

@@ -13,6 +13,8 @@ from nas_gym.spaces.catalogue import (
     SeparableConvolution,
     default_catalogue,
 )
+from nas_gym.spaces.categorical import CategoricalSpace, row_key
+from nas_gym.spaces.cell import CellSpace
 from nas_gym.spaces.chain import ChainSpace
 from nas_gym.spaces.completions import Limits
 from nas_gym.spaces.space import Prefix, SearchSpace, Slot, describe, n_actions
@@ -20,6 +22,8 @@ from nas_gym.spaces.space import Prefix, SearchSpace, Slot, describe, n_actions
 __all__ = [
     "AveragePool",
     "BatchNorm",
+    "CategoricalSpace",
+    "CellSpace",
     "ChainSpace",
     "Convolution",
     "Dropout",
@@ -36,4 +40,5 @@ __all__ = [
     "default_catalogue",
     "describe",
     "n_actions",
+    "row_key",
 ]

@@ -7,16 +7,24 @@
 from pathlib import Path
 
 from nas_gym.errors import ConfigurationError
+from nas_gym.tables.benchmark import BenchmarkTable, read_benchmark, shipped_benchmark, write_benchmark
 from nas_gym.tables.fashion_chain import fashion_chain_dataset, fashion_chain_space
+from nas_gym.tables.home import load_benchmark, tables_home
 from nas_gym.tables.table import Table, read_table, write_table
 
 __all__ = [
     "TABLES",
+    "BenchmarkTable",
     "Table",
     "fashion_chain_dataset",
     "fashion_chain_space",
+    "load_benchmark",
     "load_table",
+    "read_benchmark",
     "read_table",
+    "shipped_benchmark",
+    "tables_home",
+    "write_benchmark",
     "write_table",
 ]
 

@@ -138,7 +138,7 @@ def test_walks_are_what_was_predicted_with_drawn_weights(name: str) -> None:
 def test_the_walks_meet_every_kind_of_operation() -> None:
     rng = np.random.default_rng(1)
     met = {o.kind for space in SPACES.values() for _ in range(60) for o in walk_of(space, rng).operations}
-    assert met == set(KINDS) - {"identity"}
+    assert met == set(KINDS) - {"identity", "smooth", "zero", "choice"}  # these are of cells and tables
     assert len(SPACES) * WALKS_PER_SPACE >= 10_000
 
 

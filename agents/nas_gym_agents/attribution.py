@@ -45,8 +45,10 @@ def log_probabilities(policy: Any, observations: NDArray[Any], masks: NDArray[np
         masks: bool (n, n_actions), or None for a policy without masks.
 
     Raises:
-        ConfigurationError: The distribution is not a categorical one.
+        ConfigurationError: The distribution is not a categorical one, or depends on more than the observation.
     """
+    if hasattr(policy, "lstm_actor"):
+        raise ConfigurationError("the policy is recurrent, and what moves its hidden state can't be attributed yet")
     with torch.no_grad():
         tensor, _ = policy.obs_to_tensor(observations)
         if masks is None:

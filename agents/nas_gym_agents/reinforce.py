@@ -1,9 +1,9 @@
 """REINFORCE with independent logits for every slot: the smallest policy there is."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
+from math import exp, inf
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym_agents.agent import Mask, Recorder, SearchResult, play_all
-from nas_gym_agents.changes import actions_of
 
 INITIAL = 1e-3  # standard deviation of the first logits
 BETAS = 0.9, 0.999
@@ -44,7 +43,7 @@ class Reinforce:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "reward_scale"):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
+            if not isinstance(value, int | float) or not 0 < value < inf:
                 raise ConfigurationError(f"reinforce's {name} is a number above 0, got {value!r}")
         if not isinstance(self.momentum, int | float) or not 0 <= self.momentum < 1:
             raise ConfigurationError(f"reinforce's momentum lies in [0, 1), got {self.momentum!r}")
@@ -83,14 +82,6 @@ class MovingAverage:
         return self._sum / self._weight
 
 
-@dataclass(frozen=True)
-class _Decided:
-    row: int
-    options: list[int]
-    probabilities: list[float]
-    action: int
-
-
 class Policy:
     """Logits, a row for each slot in the order in which slots were first met, and Adam (arXiv 1412.6980, algorithm 1).
 
@@ -105,27 +96,21 @@ class Policy:
     def __init__(self, generator: np.random.Generator, learning_rate: float) -> None:
         self._generator, self._learning_rate = generator, learning_rate
         self._draw = generator.random
-        self._rows: dict[int, int] = {}
+        self._places: dict[int, int] = {}
         self._numbers: list[list[float]] = []  # the logits as Python's numbers, which are quicker one by one
         self.logits: NDArray[np.float64] = np.zeros((0, 0))
         self._mean = self._square = self.logits
         self._steps = 0
-        self._decided: list[_Decided] = []
+        self._decided: list[tuple[int, list[float], int]] = []  # row, probabilities, action
 
     def choose(self, slot: int, legal: Mask) -> int:
         """Return an action, drawn from the softmax over the legal ones."""
-        row = self._rows.get(slot)
+        row = self._places.get(slot)
         if row is None:
             row = self._meet(slot, len(legal))
-        options = actions_of(legal)
-        probabilities = softmax(self._numbers[row], options)
-        left, action = self._draw(), options[-1]
-        for option, probability in zip(options, probabilities, strict=True):
-            left -= probability
-            if left < 0:
-                action = option
-                break
-        self._decided.append(_Decided(row, options, probabilities, action))
+        probabilities = softmax(self._numbers[row], legal.tolist())
+        action = drawn(probabilities, self._draw())
+        self._decided.append((row, probabilities, action))
         return action
 
     def learn(self, advantage: float) -> None:
@@ -135,23 +120,23 @@ class Policy:
         self._steps += 1
         slow, slower = BETAS
         self._mean = slow * self._mean + (1 - slow) * gradient
-        self._square = slower * self._square + (1 - slower) * gradient**2
+        self._square = slower * self._square + (1 - slower) * (gradient * gradient)
         size = self._learning_rate / (1 - slow**self._steps)
-        root = np.sqrt(self._square) / math.sqrt(1 - slower**self._steps) + EPSILON
+        root = np.sqrt(self._square / (1 - slower**self._steps)) + EPSILON
         self.logits = self.logits - size * self._mean / root
         self._numbers = self.logits.tolist()
 
     def gradient(self, advantage: float) -> NDArray[np.float64]:
-        """Return the gradient of minus their log-probability times the advantage: probabilities, less 1 for the action."""
-        gradient = np.zeros_like(self.logits)
-        for decided in self._decided:
-            gradient[decided.row, decided.options] += decided.probabilities
-            gradient[decided.row, decided.action] -= 1.0
-        return gradient * advantage
+        """Return the gradient of minus their log-probability, which is probabilities less 1, times the advantage."""
+        rows = [[0.0] * self.logits.shape[1] for _ in self._numbers]
+        for row, probabilities, action in self._decided:
+            rows[row] = [one + other for one, other in zip(rows[row], probabilities, strict=True)]
+            rows[row][action] -= 1.0
+        return np.array(rows) * advantage
 
     def _meet(self, slot: int, n_actions: int) -> int:
         """Return the row of a slot that is new."""
-        row = self._rows[slot] = len(self._rows)
+        row = self._places[slot] = len(self._places)
         first = INITIAL * self._generator.standard_normal((1, n_actions))
         nothing = np.zeros((1, n_actions))
         if row:
@@ -164,9 +149,21 @@ class Policy:
         return row
 
 
-def softmax(logits: Sequence[float], options: Sequence[int]) -> list[float]:
-    """Return the probabilities of the options, which share all of it."""
-    top = max([logits[option] for option in options])
-    weights = [math.exp(logits[option] - top) for option in options]
+def softmax(logits: Sequence[float], legal: Sequence[bool]) -> list[float]:
+    """Return the probabilities of the actions; the legal ones share all of it."""
+    top = max([logit for logit, allowed in zip(logits, legal, strict=True) if allowed])
+    weights = [exp(logit - top) if allowed else 0.0 for logit, allowed in zip(logits, legal, strict=True)]
     total = sum(weights)
     return [weight / total for weight in weights]
+
+
+def drawn(probabilities: Sequence[float], number: float) -> int:
+    """Return the action whose share of [0, 1) holds a number; one with probability 0 has none."""
+    action = -1
+    for option, probability in enumerate(probabilities):
+        if probability > 0.0:
+            action = option
+            number -= probability
+            if number < 0.0:
+                break
+    return action

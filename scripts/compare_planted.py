@@ -1,8 +1,8 @@
 """Agents on planted architectures at equal budget: the tables of docs/agents.
 
 The task is `nas_gym.evaluation.PlantedEvaluator` in the digits space, one search for each of the seeds 0 … 9, as the
-tests have it. Every row is the mean best reward (1 is the optimum) with its standard error, and the difference from random
-search, paired by seed.
+tests have it. Every row is the mean best reward (1 is the optimum) with its standard error, and the difference from
+random search, paired by seed.
 
     python scripts/compare_planted.py --agents local-search,regularized-evolution,tpe --evaluations 100,300
 """

@@ -105,7 +105,9 @@ def test_two_worker_processes_give_the_serial_run(agent: str, tmp_path: Path) ->
     assert serial == spread
 
 
-@pytest.mark.parametrize("agent", sorted(AGENTS))
+@pytest.mark.parametrize(
+    "agent", [pytest.param(name, marks=pytest.mark.slow if "recurrent" in name else ()) for name in sorted(AGENTS)]
+)
 @pytest.mark.parametrize("limits", [{"evaluations": 24}, {"unique": 15}, {"cost_seconds": 16.0}])
 def test_late_rewards_change_nothing(agent: str, limits: dict[str, Any]) -> None:
     results: list[Any] = []
@@ -127,8 +129,9 @@ def test_late_rewards_change_nothing(agent: str, limits: dict[str, Any]) -> None
 
 
 def small(agent: str) -> SearchAgent:
-    settings = {"genetic": {"population": 8}, "tpe": {"at_once": 4}}
     ppo = {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
+    recurrent = {"n_steps": 128, "batch_size": 64, "n_epochs": 2, "hidden": 16, "lstm": 16}
+    settings = {"genetic": {"population": 8}, "tpe": {"at_once": 4}, "recurrent-ppo": recurrent}
     return make_agent(agent, settings.get(agent, ppo if agent.endswith("ppo") else {}))
 
 

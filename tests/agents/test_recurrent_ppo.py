@@ -22,7 +22,7 @@ from nas_gym_agents.sampling import sample_policy
 # Of five actions only a few are illegal, so that an unmasked policy completes most episodes.
 FRIENDLY = chain_space(
     catalogue=(Convolution(4), Convolution(8), FullyConnected(8), Dropout(0.2)),
-    activations=("relu", "tanh", "gelu", "elu"),
+    activations=("relu", "tanh", "gelu", "silu"),
 )
 SMALL = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "hidden": 16, "lstm": 16}
 

@@ -8,7 +8,7 @@ import numpy as np
 from nas_gym.envs import ArchitectureEnv, Budget
 from nas_gym.evaluation import HashEvaluator, PlantedEvaluator
 from nas_gym.randomness import derived_seed
-from nas_gym.spaces import ChainSpace, Limits
+from nas_gym.spaces import ChainSpace, Convolution, Dropout, FullyConnected, Limits
 from nas_gym_agents.agent import SearchAgent, SearchResult, Taken
 
 DIGITS = Limits(parameters=100_000, macs=600_000, resolution=2)
@@ -74,6 +74,13 @@ class Cells(gym.Env[np.ndarray, np.int64]):
 
 def chain_space(**arguments: Any) -> ChainSpace:
     return ChainSpace((1, 8, 8), 10, **{"limits": DIGITS, **arguments})
+
+
+# Of five actions only a few are illegal, so that a policy without masks completes most episodes.
+FRIENDLY = chain_space(
+    catalogue=(Convolution(4), Convolution(8), FullyConnected(8), Dropout(0.2)),
+    activations=("relu", "tanh", "gelu", "silu"),
+)
 
 
 def chain_env(evaluations: int = 60, space: ChainSpace | None = None, **budget: Any) -> ArchitectureEnv:

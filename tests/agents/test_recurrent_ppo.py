@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 from sb3_contrib import RecurrentPPO
-from searching import chain_env, chain_space
+from searching import FRIENDLY, chain_env
 
 import nas_gym
 from nas_gym.errors import ConfigurationError
-from nas_gym.spaces import Convolution, Dropout, FullyConnected
 from nas_gym_agents import SearchSettings, search
 from nas_gym_agents.attribution import log_probabilities
 from nas_gym_agents.recorder import DecisionRecorder
@@ -19,11 +18,6 @@ from nas_gym_agents.recurrent import recurrent_log_probabilities
 from nas_gym_agents.recurrent_ppo import RecurrentPPOSearch
 from nas_gym_agents.sampling import sample_policy
 
-# Of five actions only a few are illegal, so that an unmasked policy completes most episodes.
-FRIENDLY = chain_space(
-    catalogue=(Convolution(4), Convolution(8), FullyConnected(8), Dropout(0.2)),
-    activations=("relu", "tanh", "gelu", "silu"),
-)
 SMALL = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "hidden": 16, "lstm": 16}
 
 
@@ -87,7 +81,7 @@ def test_the_state_matters_and_is_forgotten_where_an_episode_starts() -> None:
 @pytest.mark.slow
 def test_a_run_is_searched_explained_in_words_and_sampled(tmp_path: Path) -> None:
     settings = SearchSettings(
-        agent="recurrent-ppo", agent_args=SMALL, env_args={"evaluator": "hash"}, evaluations=20, seed=0
+        agent="recurrent-ppo", agent_args=SMALL, env_args={"evaluator": "hash"}, evaluations=6, seed=0
     )
     search(settings, tmp_path / "run")
     run = nas_gym.load(tmp_path / "run")

@@ -79,8 +79,7 @@ def test_softmax_and_draws() -> None:
     np.testing.assert_allclose(counts, [0.1, 0.0, 0.6, 0.3], atol=0.03)
 
 
-def test_one_update_for_every_episode_and_the_published_steps() -> None:
-    """The first advantage is zero, since the average holds the reward; the second episode moves logits by about lr."""
+def test_one_update_for_every_episode() -> None:
     result, notes = searched(Reinforce(), Cells(50))
     assert notes.ends == list(range(1, 51)) and result.updates == 50
 

@@ -9,6 +9,7 @@ No file is trusted: pickles are read with an unpickler that makes plain containe
 """
 
 from nas_gym.tables.importing.columns import Decision, Layout, import_columns
-from nas_gym.tables.importing.sources import DATASETS, import_table, save_table
+from nas_gym.tables.importing.records import DATASETS
+from nas_gym.tables.importing.sources import import_table, save_table
 
 __all__ = ["DATASETS", "Decision", "Layout", "import_columns", "import_table", "save_table"]

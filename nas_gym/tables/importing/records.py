@@ -1,9 +1,10 @@
 """The authors' records of trainings (NATS-Bench, NAS-Bench-201) as rows of a table, by their own API's rules.
 
-The rules are those of ``get_more_info``, ``get_cost_info`` and ``simulate_train_eval`` of D-X-Y/NATS-Bench: an accuracy is that of the last epoch; on CIFAR-10 the
-validation accuracy is ``x-valid`` of the networks trained on half of the training images (``cifar10-valid``) and the
-test accuracy is ``ori-test`` of those trained on all of them (``cifar10``); elsewhere they are ``x-valid`` and
-``x-test``; a query costs the training and one pass over the validation images.
+The rules are those of ``get_more_info``, ``get_cost_info`` and ``simulate_train_eval`` of D-X-Y/NATS-Bench: an accuracy
+is that of the last epoch; on CIFAR-10 the validation accuracy is ``x-valid`` of the networks trained on half of the
+training images (``cifar10-valid``) and the test accuracy is ``ori-test`` of those trained on all of them
+(``cifar10``); elsewhere they are ``x-valid`` and ``x-test``; a query costs the training and one pass over the
+validation images.
 """
 
 from __future__ import annotations
@@ -78,9 +79,7 @@ def _widths(text: str) -> Prefix:
     return tuple(known[width] for width in widths)
 
 
-TOPOLOGY = RecordedSpace(
-    "nasbench201", edge_slots(), from_official_string, {"12": "epochs=12", "200": "full"}, N_CELLS
-)
+TOPOLOGY = RecordedSpace("nasbench201", edge_slots(), from_official_string, {"12": "epochs=12", "200": "full"}, N_CELLS)
 SIZE = RecordedSpace(
     "natsbench-size",
     tuple(Slot(f"layer {i}", tuple(map(str, WIDTHS))) for i in range(1, 6)),

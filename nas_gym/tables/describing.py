@@ -236,12 +236,10 @@ def _best_grid(told: Mapping[str, Any]) -> Grid:
 
 
 def _random_grid(told: Mapping[str, Any]) -> Grid:
-    draws = told["random_search"]
+    draws, searched, scored = told["random_search"], told["default_fidelity"], told["default_score"]
     grid = _grid("What random search reaches on average", "draws", *(f"{int(n):,}" for n in draws))
-    grid.add_row(
-        f"reward {_plain(told['default_fidelity'])}", *(f"{100 * one['reward']:.2f}" for one in draws.values())
-    )
-    grid.add_row(f"its score {_plain(told['default_score'])}", *(f"{100 * one['score']:.2f}" for one in draws.values()))
+    for name, title in (("reward", f"reward {searched}"), ("score", f"its score {scored}")):
+        grid.add_row(_plain(title), *(f"{100 * one[name]:.2f}" for one in draws.values()))
     return grid
 
 

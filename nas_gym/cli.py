@@ -5,15 +5,15 @@ output; progress, hints and errors to standard error. Exit codes: 0 done, 2 the 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from nas_gym.errors import ConfigurationError, NasGymError
+from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.errors import ConfigurationError
+from nas_gym.table_commands import table_app
 
 app = typer.Typer(
     help="Neural architecture search as a Gymnasium environment, with every decision explained.",
@@ -21,33 +21,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+app.add_typer(table_app, name="table")
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")]
 
 
 def main() -> None:
     """Run the command line."""
     app()
-
-
-@contextmanager
-def reporting(resume: Path | None = None) -> Iterator[None]:
-    """Turn a user's mistake into a sentence and exit code 2, and Ctrl-C into a hint and exit code 130."""
-    try:
-        yield
-    except NasGymError as error:
-        errors.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        errors.print("interrupted; nothing that was evaluated is lost")
-        if resume is not None and resume.exists():
-            errors.print(f"go on with: nas-gym resume {resume}", markup=False)
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        raise typer.Exit(1) from None
 
 
 @app.command()

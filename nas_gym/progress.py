@@ -1,4 +1,4 @@
-"""The live progress bar of a search; silent where standard error is no terminal."""
+"""Live progress bars, of a search and of reading files; silent where standard error is no terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +37,17 @@ def shown(console: Console) -> Iterator[Callable[[Any], None] | None]:
             )
 
         yield watch
+
+
+@contextmanager
+def of_files(console: Console) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar while files are read; yields a function that takes how many are read and how many there are."""
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("reading", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def time_left(seconds: float, share: float) -> str:

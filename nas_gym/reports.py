@@ -122,11 +122,14 @@ def _ending(summary: dict[str, Any]) -> str:
     over = f" (mean of {n} trainings)" if n > 1 else ""
     accuracy = standard_error.shown(found["validation_accuracy"], found.get("validation_standard_error"))
     of_first = ", test accuracy" if n == 1 else ", test accuracy of the first training"
+    if found.get("score"):
+        of_first = f", {found['score']} accuracy in the table"
     test = standard_error.shown(found["test_accuracy"], found.get("test_standard_error"))
     tested = "" if found["test_accuracy"] is None else f"{of_first} [bold]{test}[/bold]"
     latency = ""
     if found.get("latency_ms") is not None:
-        latency = f", {found['latency_ms']:.2f} ms (IQR {found['latency_iqr_ms']:.2f})"
+        spread = found.get("latency_iqr_ms")
+        latency = f", {found['latency_ms']:.2f} ms" + ("" if spread is None else f" (IQR {spread:.2f})")
     chosen = ""
     if confirmation:
         failed = f", of which {confirmation['failed']} failed" if confirmation["failed"] else ""

@@ -149,6 +149,11 @@ class Run:
         if len(best) <= place:
             raise RunError(f"{str(self.path)!r} holds {len(best)} evaluated networks, number {place + 1} was asked for")
         file = BestWeights(self.path / WEIGHTS).find(best[place].candidate.key)
+        if file is None and " tabular/" in self.content["namespace"]:
+            raise RunError(
+                f"{str(self.path)!r} took its numbers from a table and trained nothing, so that there are no weights; "
+                "nas_gym.builder.build(run.best()[0].candidate.trained) makes the network, untrained"
+            )
         if file is None:
             raise RunError(
                 f"the weights of network {place + 1} are not in {str(self.path / WEIGHTS)!r}: only those of the best "
@@ -175,7 +180,7 @@ class Run:
         settings = self.settings
         repeats = settings.get("env_args", {}).get("repeats", 1)
         confirm, again = settings.get("confirm", 0), settings.get("confirm_repeats", 0)
-        fidelity = settings.get("env_args", {}).get("fidelity", "full")
+        fidelity = settings.get("env_args", {}).get("fidelity") or self.content.get("fidelity", "full")
         searched = "" if fidelity in ("full", None) else str(Fidelity.from_text(str(fidelity)))
         return Plan(repeats if isinstance(repeats, int) else 1, confirm, again, searched)
 

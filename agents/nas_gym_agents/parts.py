@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving
+from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.workers import Workers
@@ -27,7 +27,8 @@ class Parts:
         self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
         self.shared = ResultStore(settings.store) if settings.store else None
         try:
-            self.pool = workers.pool(self.evaluator)
+            # A table answers at once: workers would only take its answers from one process to another.
+            self.pool = None if isinstance(self.evaluator, TabularEvaluator) else workers.pool(self.evaluator)
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
-from nas_gym.evaluation import Evaluation, StoredEvaluator
+from nas_gym.evaluation import FULL, Evaluation, StoredEvaluator, TabularEvaluator
 from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
@@ -105,6 +105,7 @@ def search(
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
+        "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
         "workers": parts.workers.to_json(),
     }
     try:
@@ -358,14 +359,18 @@ class _Search:
             title = "What moved the controller at each decision of the best network"
             account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
-    def _test(self, candidate: Candidate) -> dict[str, float | None]:
+    def _test(self, candidate: Candidate) -> dict[str, Any]:
         """Return the accuracy on the test split, touched here and nowhere else, and its standard error.
 
-        It is that of the network's first training, whose weights are kept. Both are None without a training evaluator,
-        or where a network of a shared store can't be trained here.
+        It is that of the network's first training, whose weights are kept; of a table it is the score, which has a name
+        then. Both are None without a training evaluator, or where a network of a shared store can't be trained here.
         """
         from nas_gym import standard_error
 
+        evaluator = self._parts.evaluator
+        if isinstance(evaluator, TabularEvaluator):
+            scored = {"test_accuracy": evaluator.score(candidate), "score": evaluator.table.default_score}
+            return scored | {"test_standard_error": None}
         trainer, tested, error = self._trainer, None, None
         if trainer is not None and (module := self._trained(trainer, candidate)) is not None:
             tested = trainer.test_accuracy(module)

@@ -63,6 +63,7 @@ class StoredEvaluator:
         self.evaluator = evaluator
         self.store = store
         self.namespace = f"{namespace} {evaluator.identity}".strip()
+        self._fidelity = self.fidelity
         self.from_store = 0
         self.asked = 0
         self._retry_failed = retry_failed
@@ -74,6 +75,11 @@ class StoredEvaluator:
     def identity(self) -> str:
         """That of the wrapped evaluator."""
         return self.evaluator.identity
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """What it asks for where its caller names none: the wrapped evaluator's own fidelity, if it has one."""
+        return Fidelity.from_text(str(getattr(self.evaluator, "fidelity", FULL)))
 
     @property
     def capacity(self) -> int:
@@ -88,7 +94,7 @@ class StoredEvaluator:
         Raises:
             StoreError: The store can't be read. (One that can't be written shows in the future.)
         """
-        fidelity, repeat = fidelity or FULL, int(repeat)
+        fidelity, repeat = fidelity or self._fidelity, int(repeat)
         answers, new = self._registered(candidates, str(fidelity), repeat)
         portions = [new] if self.capacity > 1 else [[one] for one in new]
         try:

@@ -96,6 +96,23 @@ class TabularEvaluator:
             found.append(answer)
         return found
 
+    def score(self, candidate: Candidate, name: str | None = None) -> float:
+        """Return how an answer is scored, an accuracy in [0, 1] that no search sees.
+
+        Args:
+            candidate: The answer.
+            name: Of the score; None: the table's default.
+
+        Raises:
+            ConfigurationError: The table has no such score or candidate.
+        """
+        scores, asked = self.table.scores, self.table.default_score if name is None else name
+        if asked not in scores:
+            raise ConfigurationError(
+                f"the table {self.table.name!r} has no score {asked!r}; known: {', '.join(scores)}"
+            )
+        return float(scores[asked][self._row(candidate.key)])
+
     def _known(self, fidelity: str) -> str:
         if fidelity not in self.table.accuracies:
             known = ", ".join(self.table.accuracies)

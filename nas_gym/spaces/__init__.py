@@ -13,7 +13,7 @@ from nas_gym.spaces.catalogue import (
     SeparableConvolution,
     default_catalogue,
 )
-from nas_gym.spaces.categorical import CategoricalSpace, row_key
+from nas_gym.spaces.categorical import CategoricalSpace, row_key, row_keys
 from nas_gym.spaces.cell import CellSpace
 from nas_gym.spaces.chain import ChainSpace
 from nas_gym.spaces.completions import Limits
@@ -41,4 +41,5 @@ __all__ = [
     "describe",
     "n_actions",
     "row_key",
+    "row_keys",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import index
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,3 +174,14 @@ class CategoricalSpace:
 def row_key(decisions: Iterable[int]) -> str:
     """Return the key of a row: its decisions, parted by hyphens."""
     return "-".join([str(int(decision)) for decision in decisions])
+
+
+def row_keys(decisions: NDArray[np.integer[Any]]) -> tuple[str, ...]:
+    """Return `row_key` of every row of actions, integers (n, slots)."""
+    n, slots = decisions.shape
+    if n == 0 or slots == 0 or decisions.min() < 0 or decisions.max() > 9:
+        return tuple([row_key(row) for row in decisions.tolist()])
+    text = np.full((n, 2 * slots - 1), ord("-"), dtype=np.uint8)  # one digit each: written side by side
+    text[:, ::2] = decisions + ord("0")
+    joined, width = text.tobytes().decode("ascii"), 2 * slots - 1
+    return tuple([joined[start : start + width] for start in range(0, n * width, width)])

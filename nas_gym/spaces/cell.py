@@ -39,7 +39,7 @@ class CellSpace(CategoricalSpace):
         self.input_shape, self.n_classes, self.channels, self.cells = tuple(input_shape), n_classes, channels, cells
         sizes = "x".join(map(str, self.input_shape))
         super().__init__(
-            [Slot(f"edge {start}→{end}", OPERATIONS) for start, end in EDGES],
+            edge_slots(),
             name=f"nasbench201/1/{sizes}-{n_classes}-{channels}-{cells}",
             network=self.architecture,
         )
@@ -56,6 +56,11 @@ class CellSpace(CategoricalSpace):
         here = graph.add("global_average_pool", graph.add("relu", graph.batch_norm(here)))
         graph.add("linear", here, units=self.n_classes)
         return Architecture(self.input_shape, tuple(graph.operations))
+
+
+def edge_slots() -> tuple[Slot, ...]:
+    """Return the six decisions."""
+    return tuple(Slot(f"edge {start}→{end}", OPERATIONS) for start, end in EDGES)
 
 
 class _Graph:
@@ -133,6 +138,20 @@ def official_string(prefix: Prefix) -> str:
         into = [f"{name}~{start}" for (start, end), name in zip(EDGES, names, strict=True) if end == node]
         nodes.append(f"|{'|'.join(into)}|")
     return "+".join(nodes)
+
+
+def from_official_string(text: str) -> Prefix:
+    """Return the decisions of an architecture string of the benchmark.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    operations = tuple(part.partition("~")[0] for node in text.split("+") for part in node.strip("|").split("|"))
+    known = len(operations) == len(EDGES) and set(operations) <= set(OPERATIONS)
+    prefix = tuple(OPERATIONS.index(operation) for operation in operations) if known else ()
+    if not known or official_string(prefix) != text:
+        raise ConfigurationError(f"expected the string of a cell such as {official_string((3,) * 6)}, got {text!r}")
+    return prefix
 
 
 def unique_string(prefix: Prefix) -> str:

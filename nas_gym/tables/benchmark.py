@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Fidelity
-from nas_gym.spaces import CategoricalSpace, CellSpace, SearchSpace, Slot, row_key
+from nas_gym.spaces import CategoricalSpace, CellSpace, SearchSpace, Slot, row_keys
 
 if TYPE_CHECKING:
     from nas_gym.tables.table import Table
@@ -63,7 +64,7 @@ class BenchmarkTable:
 
     def __post_init__(self) -> None:
         if not self.keys:
-            object.__setattr__(self, "keys", tuple([row_key(row) for row in self.decisions.tolist()]))
+            object.__setattr__(self, "keys", row_keys(self.decisions))
         self._check()
 
     def _check(self) -> None:
@@ -135,12 +136,17 @@ def _check_range(role: str, name: str, values: Column) -> None:
     wrong = ~(np.isfinite(values) & (values >= low) & (values <= high))
     if wrong.any():
         row = int(np.argwhere(wrong)[0][0])
+        value = float(np.ravel(values[row])[np.argmax(np.ravel(wrong[row]))])
         allowed = "accuracies from 0 to 100 %" if high == 1 else "finite numbers of at least 0"
-        raise ConfigurationError(f"the {role} {name!r} of a table holds {allowed}, row {row} does not: {values[row]}")
+        shown = f"{100 * value:g} %" if high == 1 else f"{value:g}"
+        raise ConfigurationError(f"the {role} {name!r} of a table holds {allowed}, row {row} does not: {shown}")
 
 
 def write_benchmark(table: BenchmarkTable, path: str | Path) -> None:
-    """Write a table as Parquet: a row per candidate, small types, zstd, a manifest in its metadata."""
+    """Write a table as Parquet: a row per candidate, small types, zstd, a manifest in its metadata.
+
+    Equal tables give equal bytes. The file is written beside its place and moved there once it is whole.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -163,7 +169,13 @@ def write_benchmark(table: BenchmarkTable, path: str | Path) -> None:
         "facts": dict(table.facts),
     }
     written = pa.table(columns).replace_schema_metadata({_MANIFEST: json.dumps(manifest, sort_keys=True).encode()})
-    pq.write_table(written, path, compression="zstd", compression_level=12)
+    place = Path(path)
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}.unfinished")
+    try:
+        pq.write_table(written, unfinished, compression="zstd", compression_level=12)
+        unfinished.replace(place)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_benchmark(path: str | Path) -> BenchmarkTable:
@@ -176,7 +188,8 @@ def read_benchmark(path: str | Path) -> BenchmarkTable:
     import pyarrow.parquet as pq
 
     try:
-        read = pq.read_table(path, use_threads=False, memory_map=False)
+        with pq.ParquetFile(path) as file:  # unlike read_table it does without pyarrow.dataset, which imports pandas
+            read = file.read(use_threads=False)
         manifest = json.loads((read.schema.metadata or {})[_MANIFEST])
         return _benchmark(read, manifest)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
@@ -192,14 +205,14 @@ def _benchmark(read: Any, manifest: Mapping[str, Any]) -> BenchmarkTable:
         role, _, name = column.partition(":")
         if role in groups:
             name = name.rpartition(":")[0] if role == "reward" else name
-            groups[role].setdefault(name, []).append(read[column].to_numpy())
+            groups[role].setdefault(name, []).append(_values(read[column]))
     slots = tuple(Slot(name, tuple(choices)) for name, choices in manifest["slots"])
-    counts = {n: read[n].to_numpy() for n in ("parameters", "macs") if n in read.column_names}
+    counts = {n: _values(read[n]) for n in ("parameters", "macs") if n in read.column_names}
     alone = {role: {name: values for name, (values,) in groups[role].items()} for role in ("score", "cost", "device")}
     return BenchmarkTable(
         name=str(manifest["name"]),
         slots=slots,
-        decisions=np.stack([read[f"slot:{slot.name}"].to_numpy() for slot in slots], axis=1),
+        decisions=np.stack([_values(read[f"slot:{slot.name}"]) for slot in slots], axis=1),
         accuracies={name: np.stack(columns, axis=1) for name, columns in groups["reward"].items()},
         scores=alone["score"],
         costs=alone["cost"],
@@ -209,6 +222,13 @@ def _benchmark(read: Any, manifest: Mapping[str, Any]) -> BenchmarkTable:
         kind=str(manifest["kind"]),
         facts=manifest["facts"],
     )
+
+
+def _values(column: Any) -> NDArray[Any]:
+    """Return a column of numbers without gaps, (n,); unlike ``to_numpy`` this does without importing pandas."""
+    if column.null_count:
+        raise ValueError("a column of numbers has gaps")
+    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks])
 
 
 def shipped_benchmark(table: Table) -> BenchmarkTable:

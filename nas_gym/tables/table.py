@@ -140,7 +140,8 @@ def read_table(path: str | Path) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        read = pq.read_table(path, use_threads=False, memory_map=False)
+        with pq.ParquetFile(path) as file:  # unlike read_table it does without pyarrow.dataset, which imports pandas
+            read = file.read(use_threads=False)
         facts = json.loads((read.schema.metadata or {})[_FACTS])
         return _table(read, facts)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:

@@ -1,5 +1,8 @@
 """The one-hot encoder: `advance` equals `encode`, blocks are one-hot, groups cover the observation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -70,8 +73,8 @@ def test_blocks_tell_the_decisions_and_nothing_else(walk: tuple[SearchSpace, lis
 
 
 @pytest.mark.parametrize("env_id", nas_gym.IDS)
-def test_groups_cover_the_observation_in_order(env_id: str) -> None:
-    env = gym.make(env_id, evaluator="hash").unwrapped
+def test_groups_cover_the_observation_in_order(env_id: str, cheaply: Callable[[str], dict[str, Any]]) -> None:
+    env = gym.make(env_id, **cheaply(env_id)).unwrapped
     covered = [place for _, block in env.encoder.groups for place in range(block.start, block.stop)]
     assert covered == list(range(env.observation_space.shape[0]))
     assert [name for name, _ in env.encoder.groups] == [slot.name for slot in env.space.slots]

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -15,17 +16,19 @@ from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 import nas_gym
 from nas_gym.randomness import isolated_generators
-from nas_gym.registration import CHAIN, register
+from nas_gym.registration import CHAIN, TABLE_IDS, register
 
 CHEAP = [
-    *((env_id, {"evaluator": "hash"}) for env_id in nas_gym.IDS),
+    *((env_id, {}) for env_id in nas_gym.IDS),
     (CHAIN, {"evaluator": "constant", "dataset": "digits", "hyperparameters": ("learning_rate", "weight_decay")}),
 ]
+Cheaply = Callable[[str], dict[str, Any]]
 TRAINING = ("nas_gym/Chain-Digits-v0", {"epochs": 1, "max_parameters": 2000})
 
 
 @pytest.mark.parametrize(("env_id", "arguments"), [*CHEAP, TRAINING])
-def test_both_checkers_find_nothing(env_id: str, arguments: dict[str, Any]) -> None:
+def test_both_checkers_find_nothing(env_id: str, arguments: dict[str, Any], cheaply: Cheaply) -> None:
+    arguments = arguments or cheaply(env_id)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         with isolated_generators(0):  # the checkers draw from global generators
@@ -36,17 +39,19 @@ def test_both_checkers_find_nothing(env_id: str, arguments: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(("env_id", "arguments"), CHEAP)
-def test_specification_survives_json(env_id: str, arguments: dict[str, Any]) -> None:
-    env = gym.make(env_id, **arguments, max_layers=3)
+def test_specification_survives_json(env_id: str, arguments: dict[str, Any], cheaply: Cheaply) -> None:
+    name, value = ("noise", 0.01) if env_id in TABLE_IDS else ("max_layers", 3)
+    env = gym.make(env_id, **(arguments or cheaply(env_id)), **{name: value})
     copied = EnvSpec.from_json(env.spec.to_json())
-    assert json.loads(env.spec.to_json())["kwargs"]["max_layers"] == 3
+    assert json.loads(env.spec.to_json())["kwargs"][name] == value
     assert copied.make().unwrapped.space.name == env.unwrapped.space.name
 
 
 @pytest.mark.parametrize("env_id", nas_gym.IDS)
 def test_entry_points_are_strings_without_objects(env_id: str) -> None:
     spec = gym.spec(env_id)
-    assert spec.entry_point == "nas_gym_envs.presets:make_chain"
+    tabular = env_id in TABLE_IDS
+    assert spec.entry_point == ("nas_gym_envs.tabular:make_table" if tabular else "nas_gym_envs.presets:make_chain")
     json.dumps(spec.kwargs)
 
 

@@ -1,5 +1,6 @@
 """The rows behind the ids, and what a user can set or mistake."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -11,23 +12,26 @@ from nas_gym.data import load_dataset
 from nas_gym.errors import ConfigurationError, DatasetError
 from nas_gym.evaluation import ConstantEvaluator, Repeated, StoredEvaluator
 from nas_gym.evaluation.training import TrainingEvaluator
-from nas_gym.registration import CHAIN, PRESET_IDS
+from nas_gym.registration import CHAIN, PRESET_IDS, TABLE_IDS
 from nas_gym.spaces import Convolution, FullyConnected, MaxPool
 from nas_gym_envs import PRESETS, Budget, make_chain
 
 
 def test_rows_are_the_registered_ids() -> None:
     assert tuple(PRESETS) == PRESET_IDS
-    assert set(nas_gym.IDS) == {CHAIN, *PRESET_IDS}
-    for env_id in PRESET_IDS:
+    assert set(nas_gym.IDS) == {CHAIN, *PRESET_IDS, *TABLE_IDS}
+    for env_id in (*PRESET_IDS, *TABLE_IDS):
         assert gym.spec(env_id).kwargs == {"preset": env_id}
     assert gym.spec(CHAIN).kwargs == {}
 
 
 @pytest.mark.parametrize("env_id", nas_gym.IDS)
 @pytest.mark.parametrize("hyperparameters", [(), ("learning_rate", "batch_size", "weight_decay")])
-def test_every_id_stays_explainable_and_small(env_id: str, hyperparameters: tuple[str, ...]) -> None:
-    space = gym.make(env_id, evaluator="hash", hyperparameters=hyperparameters).unwrapped.space
+def test_every_id_stays_explainable_and_small(
+    env_id: str, hyperparameters: tuple[str, ...], cheaply: Callable[[str], dict[str, Any]]
+) -> None:
+    options = {} if env_id in TABLE_IDS else {"hyperparameters": hyperparameters}
+    space = gym.make(env_id, **cheaply(env_id), **options).unwrapped.space
     assert len(space.slots) <= 12
     assert max(len(slot.choices) for slot in space.slots) <= 24
 

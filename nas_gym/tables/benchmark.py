@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Fidelity
 from nas_gym.spaces import CategoricalSpace, CellSpace, SearchSpace, Slot, row_keys
+from nas_gym.spaces.cell import N_CELLS, edge_slots
 
 if TYPE_CHECKING:
     from nas_gym.tables.table import Table
@@ -73,6 +74,13 @@ class BenchmarkTable:
             raise ConfigurationError(
                 f"a table needs rows that decide its {len(self.slots)} slots, got decisions of {self.decisions.shape}"
             )
+        if self.kind not in (*SPACES, CHAIN):
+            raise ConfigurationError(f"the kind of a table's space is one of {', '.join(SPACES)}, got {self.kind!r}")
+        if self.kind == CELL and (self.slots != edge_slots() or n != N_CELLS):
+            raise ConfigurationError(f"a table of {CELL} decides six edges in all {N_CELLS:,} ways, got {n:,} rows")
+        least, most = (-1 if self.kind == CHAIN else 0), [len(slot.choices) - 1 for slot in self.slots]
+        if self.decisions.min() < least or (self.decisions.max(axis=0) > most).any():
+            raise ConfigurationError("a row of a table decides something that is no choice of its slot")
         if len(self.rows) < n:
             repeated = next(key for i, key in enumerate(self.keys) if self.rows[key] != i)
             raise ConfigurationError(f"every row of a table decides something else, yet {repeated} comes twice")

@@ -70,7 +70,7 @@ def test_forced_illegal_and_less_probable_choices_are_named_as_such() -> None:
 def test_without_a_policy_the_choices_are_listed() -> None:
     plain = decision(probabilities=None, logp=None, phi0=None, phi=None, entropy=None, flags=UNEXPLAINED)
     assert account(frame(plain), HEADER) == [
-        "This agent has no policy, so there is no preference to explain: its choices are listed only.",
+        "No policy of this agent is on record, so no preference can be explained: its choices are listed only.",
         "layer 1 = conv.",
     ]
 

@@ -39,6 +39,7 @@ class Played:
         reward: The sum of the rewards.
         spent: Whether the budget was spent before the episode could end; there is no outcome then.
         info: The last info.
+        legal: The mask of each decision, bool, shape (n_actions,).
     """
 
     actions: tuple[int, ...]
@@ -46,6 +47,7 @@ class Played:
     reward: float
     spent: bool
     info: dict[str, Any] = field(repr=False)
+    legal: tuple[Mask, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,10 @@ class _Episode:
         return self.played(total, info)
 
     def played(self, reward: float, info: dict[str, Any]) -> Played:
-        actions = tuple(decision.action for decision in self.taken)
-        return Played(actions, tuple(decision.slot for decision in self.taken), reward, self.spent, info)
+        actions = tuple([decision.action for decision in self.taken])
+        slots = tuple([decision.slot for decision in self.taken])
+        legal = tuple([decision.legal for decision in self.taken])
+        return Played(actions, slots, reward, self.spent, info, legal)
 
 
 def _play_out(env: gym.Env[Any, Any], choose: Choose, **reset: Any) -> _Episode:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain.shapley import MOST_PLAYERS, coalitions, shapley_values
+from nas_gym_agents.recurrent import is_recurrent
 
 ROWS_AT_ONCE = 16_384
 Groups = tuple[tuple[str, slice], ...]
@@ -45,8 +46,10 @@ def log_probabilities(policy: Any, observations: NDArray[Any], masks: NDArray[np
         masks: bool (n, n_actions), or None for a policy without masks.
 
     Raises:
-        ConfigurationError: The distribution is not a categorical one.
+        ConfigurationError: The distribution is not a categorical one, or depends on more than the observation.
     """
+    if is_recurrent(policy):
+        raise ConfigurationError("the policy is recurrent, and what moves its hidden state can't be attributed yet")
     with torch.no_grad():
         tensor, _ = policy.obs_to_tensor(observations)
         if masks is None:

@@ -47,14 +47,24 @@ class LateRewards(BaseCallback):
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
         if self._settle(buffer.rewards):
-            with torch.no_grad():  # MaskablePPO does not hand over the values it has computed of the last observation
-                policy: Any = self.model.policy
-                values = policy.predict_values(obs_as_tensor(self.locals["new_obs"], policy.device))
-            buffer.compute_returns_and_advantage(last_values=values, dones=self.locals["dones"])
+            buffer.compute_returns_and_advantage(last_values=self._last_values(), dones=self.locals["dones"])
 
     def _on_training_end(self) -> None:
         """Wait for the rewards of a last, unfinished rollout, which nothing is learned from."""
         self._settle(None)
+
+    def _last_values(self) -> torch.Tensor:
+        """Return the values of the last observation; sb3-contrib's algorithms do not hand over what they computed."""
+        policy: Any = self.model.policy
+        seen = self.locals
+        with torch.no_grad():
+            observation = obs_as_tensor(seen["new_obs"], policy.device)
+            if "lstm_states" not in seen:
+                values: torch.Tensor = policy.predict_values(observation)
+            else:  # RecurrentPPO: the state after the last step, forgotten where that ended an episode
+                starts = torch.tensor(seen["dones"], dtype=torch.float32, device=policy.device)
+                values = policy.predict_values(observation, seen["lstm_states"].vf, starts)
+        return values
 
     def _settle(self, rewards: Any) -> bool:
         """Wait for all rewards; return whether there were any."""

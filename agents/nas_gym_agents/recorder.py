@@ -17,6 +17,7 @@ from nas_gym.explain.shapley import MOST_PLAYERS
 from nas_gym_agents.agent import Taken
 from nas_gym_agents.attribution import Attributions, Groups, attribute, log_probabilities
 from nas_gym_agents.late_rewards import LATE_REWARD
+from nas_gym_agents.recurrent import is_recurrent, recurrent_log_probabilities
 
 
 class DecisionReader(Protocol):
@@ -44,6 +45,7 @@ class _Seen:
     reward: float
     done: bool
     info: dict[str, Any]
+    logps: NDArray[np.float64] | None  # of all actions, where the policy is recurrent; else computed later
 
 
 class DecisionRecorder(BaseCallback):
@@ -52,9 +54,9 @@ class DecisionRecorder(BaseCallback):
     For stable-baselines3's PPO and sb3-contrib's MaskablePPO it is a callback: ``model.learn(…, callback=recorder)``.
     Attributions are computed at the end of every rollout, before the update, with the weights that acted; the
     last, unfinished rollout counts too. For agents without a policy `record_episode` notes the same without policy
-    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, and one with
-    more than 14 slots, is recorded without attributions, and `Header.note` says so. An episode that a call of
-    ``learn`` leaves unfinished is closed as such, whatever the next call does.
+    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, one with
+    more than 14 slots, and a recurrent policy are recorded without attributions, and `Header.note` says so. An
+    episode that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.
@@ -149,6 +151,7 @@ class DecisionRecorder(BaseCallback):
         values = seen["values"].detach().cpu().numpy().reshape(-1)
         logps = seen["log_probs"].detach().cpu().numpy().reshape(-1)
         normaliser = self.model.get_vec_normalize_env()
+        recurrent = self._recurrent_logps()
         rewards = seen["rewards"] if normaliser is None else normaliser.get_original_reward()
         for i, info in enumerate(seen["infos"]):
             if info.get("budget_spent"):
@@ -167,11 +170,20 @@ class DecisionRecorder(BaseCallback):
                     reward=float(rewards[i]),
                     done=bool(seen["dones"][i]),
                     info=info,
+                    logps=None if recurrent is None else recurrent[i],
                 )
             )
             self._steps += 1
             self._slots[i] = self._first_slot(i) if seen["dones"][i] else int(info.get("slot", -1))
         return True
+
+    def _recurrent_logps(self) -> NDArray[np.float64] | None:
+        """Return the log-probabilities of all actions if the policy is recurrent: its state is there now only."""
+        model: Any = self.model
+        if not is_recurrent(model.policy) or not self._face_now.n_actions:
+            return None
+        before, starts = model._last_lstm_states.pi, model._last_episode_starts
+        return recurrent_log_probabilities(model.policy, self.locals["obs_tensor"], before, starts)[0]
 
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
@@ -234,6 +246,8 @@ class DecisionRecorder(BaseCallback):
                 logps = log_probabilities(policy, observations, masks)
         except ConfigurationError as error:
             face.refuse(str(error))
+        if rollout[0].logps is not None:
+            logps = np.stack([s.logps for s in rollout if s.logps is not None])
         result = []
         for i, seen in enumerate(rollout):
             legal = np.ones(n_actions, dtype=bool) if seen.mask is None else seen.mask

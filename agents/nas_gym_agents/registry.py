@@ -22,6 +22,26 @@ AGENTS: dict[str, tuple[str, str]] = {
         "nas_gym_agents.genetic:Genetic",
         "genetic algorithm over decision sequences, repaired through the masks (DEAP)",
     ),
+    "recurrent-ppo": (
+        "nas_gym_agents.recurrent_ppo:RecurrentPPOSearch",
+        "PPO with an LSTM (sb3-contrib), without masks and without attributions",
+    ),
+    "local-search": (
+        "nas_gym_agents.local_search:LocalSearch",
+        "first-improvement local search with restarts; evaluates nothing twice",
+    ),
+    "regularized-evolution": (
+        "nas_gym_agents.regularized_evolution:RegularizedEvolution",
+        "aging evolution: the best of a sample has a child with one decision changed, and the oldest dies",
+    ),
+    "reinforce": (
+        "nas_gym_agents.reinforce:Reinforce",
+        "REINFORCE with independent logits for every slot, as in NATS-Bench",
+    ),
+    "tpe": (
+        "nas_gym_agents.tpe:TPE",
+        'tree-structured Parzen estimator (Optuna; pip install "nas-gym[optuna]")',
+    ),
     "random": ("nas_gym_agents.random_search:RandomSearch", "uniform over the legal actions of every step"),
 }
 

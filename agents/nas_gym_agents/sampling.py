@@ -11,6 +11,7 @@ from nas_gym.run import Run
 from nas_gym.run_directory import POLICY
 from nas_gym.spaces import describe
 from nas_gym_agents.attribution import log_probabilities
+from nas_gym_agents.recurrent import first_state, is_recurrent, recurrent_log_probabilities
 from nas_gym_agents.registry import agent_class
 from nas_gym_agents.settings import SearchSettings
 
@@ -78,9 +79,14 @@ def _draw(env: Any, policy: Any, masked: bool, generator: np.random.Generator) -
     """Return the actions of one drawn candidate (None after an illegal action) and its probability."""
     prefix: tuple[int, ...] = ()
     observation, logp = env.encoder.encode(()), 0.0
+    state = first_state(policy) if is_recurrent(policy) else None
     while (slot := env.space.next_slot(prefix)) is not None:
         legal = env.space.legal(prefix)
-        logps = log_probabilities(policy, observation[None], legal[None] if masked else None)[0]
+        if state is None:
+            logps = log_probabilities(policy, observation[None], legal[None] if masked else None)[0]
+        else:
+            tensor, _ = policy.obs_to_tensor(observation[None])
+            (logps,), state = recurrent_log_probabilities(policy, tensor, state, np.array([not prefix]))
         probabilities = np.exp(logps)
         action = int(generator.choice(len(probabilities), p=probabilities / probabilities.sum()))
         if not legal[action]:

@@ -33,9 +33,9 @@ def account(decisions: "pd.DataFrame", header: Header) -> list[str]:
     if not rows:
         return ["No decision of this network is on record."]
     if all(row["probabilities"] is None for row in rows):
-        return ["This agent has no policy, so there is no preference to explain: its choices are listed only."] + [
-            f"{_named(row, header)}." for row in rows
-        ]
+        return [
+            "No policy of this agent is on record, so no preference can be explained: its choices are listed only."
+        ] + [f"{_named(row, header)}." for row in rows]
     free = [row for row in rows if not row["flags"] & FORCED]
     chance = [row for row in free if is_close_to_chance(row)]
     opening = []

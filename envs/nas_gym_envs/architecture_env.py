@@ -91,6 +91,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         render_mode: ``"ansi"`` (a table of the decisions so far), ``"rgb_array"`` (a drawing), or None.
     """
 
+    _node: int  # of the graph: the whole state
+    _failed: bool  # after an illegal action
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012  Gymnasium's convention
 
     def __init__(
@@ -222,8 +224,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
     def _place(self, node: int) -> None:
         """Enter a state; what the graph holds is handed out as copies only."""
         self.last_evaluation: Evaluation | None = None
-        self._node: int = node
-        self._failed: bool = False  # after an illegal action
+        self._node = node
+        self._failed = False  # after an illegal action
 
     def _state(self) -> tuple[Observation, dict[str, Any]]:
         """Return observation and info of the state, fresh."""

@@ -19,6 +19,7 @@ from nas_gym_envs.late import outcome
 from nas_gym_envs.prefix_graph import COMPLETE, ILLEGAL, ROOT, UNKNOWN, PrefixGraph
 
 Indices = NDArray[np.int64]
+MEMORY_MB = 256  # of the graph, which all episodes share
 _NONE: Indices = np.zeros(0, dtype=np.int64)
 
 
@@ -76,7 +77,7 @@ class Episodes:
 
     def __init__(self, space: SearchSpace, encoder: Encoder, n: int) -> None:
         self.n = n
-        self.graph = PrefixGraph(space, encoder)
+        self.graph = PrefixGraph(space, encoder, memory_mb=MEMORY_MB)
         self.answers = AnswerTable(self.graph)
         self.nodes: Indices = np.full(n, ROOT, dtype=np.int64)
         self.failed: NDArray[np.bool_] = np.zeros(n, dtype=np.bool_)

@@ -15,10 +15,10 @@ from nas_gym_envs.encoding import Encoder, Observation
 ROOT = 0  # the node of the empty prefix
 UNKNOWN, ILLEGAL = -1, -2  # in place of a child: not asked for yet; an illegal action
 COMPLETE = -1  # in place of the slot that is next
-MEMORY_MB = 64
+MEMORY_MB = 32  # every scalar environment has a graph of its own
 LEAST_NODES = 1024
 REMEMBERED_CANDIDATES = 1000
-_OBJECTS_BYTES = 400  # of a node, beside its rows in the arrays: its prefix, and what is known of its candidate
+_OBJECTS_BYTES = 1000  # of a node, beside its rows in the arrays: its prefix, and what is known of its candidate
 
 
 class PrefixGraph:

@@ -154,6 +154,11 @@ class ArchitectureVectorEnv(VectorEnv[Observations, NDArray[np.int64], NDArray[A
         self.episodes.budget = budget
 
     @property
+    def illegal_reward(self) -> float:
+        """Reward of an illegal action."""
+        return self.episodes.illegal_reward
+
+    @property
     def capacity(self) -> int:
         """How many candidates the evaluator works on at once."""
         return capacity_of(self.evaluator)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_gym.evaluation import Evaluation, Evaluator
+from nas_gym.evaluation import Evaluation, Evaluator, evaluate
 from nas_gym.evaluation.evaluation import DETERMINISTIC
 from nas_gym.objective import Objective, VectorObjective
 from nas_gym_envs.prefix_graph import PrefixGraph
@@ -62,8 +62,7 @@ class Answers:
         """Ask for the answers of nodes that have none yet, together."""
         assert self._evaluator is not None and self._objective is not None, "check comes first"
         candidates = [self._graph.candidate(node) for node in nodes]
-        evaluations = [future.result() for future in self._evaluator.submit(candidates)]
-        for node, evaluation in zip(nodes, evaluations, strict=True):
+        for node, evaluation in zip(nodes, evaluate(self._evaluator, candidates), strict=True):
             self._keep(node, Answer(evaluation, self._objective(evaluation), evaluation.deterministic()))
 
     def _keep(self, node: int, answer: Answer) -> None:

@@ -8,8 +8,9 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import Evaluation, Evaluator
+from nas_gym.evaluation import Evaluation, Evaluator, evaluate
 from nas_gym.objective import Objective
 from nas_gym.spaces import SearchSpace
 from nas_gym_envs.answers import AnswerTable, is_pure
@@ -203,7 +204,7 @@ class Episodes:
             if budget is not None:
                 end = self._charge(budget, targets, finished, illegal)
         elif end and budget is None:
-            evaluations = self._evaluate(targets[finished])
+            evaluations = self._evaluate(self._candidates(targets[finished]))
         elif end and budget is not None and budget.foreseeable:
             end, evaluations = self._charge_ahead(budget, targets, finished, illegal)
         elif end and budget is not None:
@@ -228,11 +229,12 @@ class Episodes:
             rewards[illegal] = self.illegal_reward
         return Stepped(rewards, terminations, truncations, finished, illegal, cut, evaluations)
 
-    def _evaluate(self, nodes: Indices) -> list[Evaluation]:
-        if not len(nodes):
-            return []
-        futures = self.evaluator.submit([self.graph.candidate(node) for node in nodes.tolist()])
-        return [future.result() for future in futures]
+    def _candidates(self, nodes: Indices) -> list[Candidate]:
+        return [self.graph.candidate(node) for node in nodes.tolist()]
+
+    def _evaluate(self, candidates: list[Candidate]) -> list[Evaluation]:
+        """Return the evaluations of candidates, which are asked for together."""
+        return evaluate(self.evaluator, candidates) if candidates else []
 
     def _charge(self, budget: Budget, targets: Indices, finished: Indices, illegal: Indices) -> int:
         """Charge kept answers; return the index from which everything is cut."""
@@ -249,16 +251,17 @@ class Episodes:
         self, budget: Budget, targets: Indices, finished: Indices, illegal: Indices
     ) -> tuple[int, list[Evaluation]]:
         """Charge what is known before the evaluations are there, which are then asked for together."""
-        end, first = self.n, []
+        end, candidates = self.n, self._candidates(targets[finished])
+        first: list[bool] = []
         for index, legal in _ends(finished, illegal):
             if legal:
-                first.append(budget.charge_ahead(self.graph.candidate(int(targets[index])).key))
+                first.append(budget.charge_ahead(candidates[len(first)].key))
             else:
                 budget.pass_idle()
             if budget.exhausted:
                 end = index + 1
                 break
-        evaluations = self._evaluate(targets[finished[finished < end]])
+        evaluations = self._evaluate(candidates[: len(first)])
         for evaluation, new in zip(evaluations, first, strict=True):
             budget.charge_rest(evaluation, first=new)
         return end, evaluations
@@ -270,7 +273,7 @@ class Episodes:
         evaluations = []
         for index, legal in _ends(finished, illegal):
             if legal:
-                evaluations += self._evaluate(targets[index : index + 1])
+                evaluations += self._evaluate(self._candidates(targets[index : index + 1]))
                 budget.charge(evaluations[-1])
             else:
                 budget.pass_idle()

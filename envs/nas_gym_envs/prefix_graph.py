@@ -17,8 +17,9 @@ UNKNOWN, ILLEGAL = -1, -2  # in place of a child: not asked for yet; an illegal 
 COMPLETE = -1  # in place of the slot that is next
 MEMORY_MB = 32  # every scalar environment has a graph of its own
 LEAST_NODES = 1024
-REMEMBERED_CANDIDATES = 1000
-_OBJECTS_BYTES = 1000  # of a node, beside its rows in the arrays: its prefix, and what is known of its candidate
+_ILLEGAL = np.int8(ILLEGAL)
+_ARRAYS = ("slots", "masks", "children", "observations")
+_OBJECTS_BYTES = 1000  # of a node, beside its rows in the arrays: its prefix, and the answer for its candidate
 
 
 class PrefixGraph:
@@ -30,7 +31,7 @@ class PrefixGraph:
     Attributes:
         slots: The slot that is next, `COMPLETE` if there is none: int64, shape (capacity,).
         masks: Which actions are legal: bool, shape (capacity, n_actions); all False where complete.
-        int8_masks: The same as int8.
+        int8_masks: The same memory, read as int8.
         children: The node after every action, `UNKNOWN` or `ILLEGAL`: int64, shape (capacity, n_actions + 1). The last
             column is always illegal: it stands for everything that is no action.
         observations: What the encoder says: shape (capacity, …), its type.
@@ -47,16 +48,15 @@ class PrefixGraph:
         self.space, self.encoder = space, encoder
         self.n_actions = n_actions(space)
         first = np.asarray(encoder.encode(()))
-        row_bytes = 8 * (self.n_actions + 2) + 2 * self.n_actions + first.nbytes + _OBJECTS_BYTES
+        row_bytes = 8 * (self.n_actions + 2) + self.n_actions + first.nbytes + _OBJECTS_BYTES
         self._most = max(LEAST_NODES, int(memory_mb * 2**20 / row_bytes))
         self.slots: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.masks: NDArray[np.bool_] = np.zeros((0, self.n_actions), dtype=np.bool_)
-        self.int8_masks: NDArray[np.int8] = np.zeros((0, self.n_actions), dtype=np.int8)
+        self.int8_masks: NDArray[np.int8] = self.masks.view(np.int8)
         self.children: NDArray[np.int64] = np.zeros((0, self.n_actions + 1), dtype=np.int64)
         self.observations: Observation = np.zeros((0, *first.shape), dtype=first.dtype)
         self.prefixes: list[Prefix] = []
         self.generation = 0
-        self._candidates: dict[int, Candidate] = {}
         self._enter((), first)
 
     def __len__(self) -> int:
@@ -102,12 +102,7 @@ class PrefixGraph:
 
     def candidate(self, node: int) -> Candidate:
         """Return what a complete prefix stands for."""
-        known = self._candidates.get(node)
-        if known is None:
-            if len(self._candidates) >= REMEMBERED_CANDIDATES:
-                self._candidates.clear()
-            known = self._candidates[node] = self.space.candidate(self.prefixes[node])
-        return known
+        return self.space.candidate(self.prefixes[node])
 
     def refusal(self, node: int, action: int | None) -> str:
         """Return one sentence on why an action is illegal; None: it is no integer at all."""
@@ -120,11 +115,11 @@ class PrefixGraph:
     def forget(self, live: NDArray[np.int64]) -> NDArray[np.int64]:
         """Drop all nodes but the root and the ones in `live`; return the new numbers of those: int64, same shape."""
         kept, numbers = np.unique(np.concatenate(([ROOT], live.ravel())), return_inverse=True)
-        for name in ("slots", "masks", "int8_masks", "children", "observations"):
+        for name in _ARRAYS:
             setattr(self, name, getattr(self, name)[kept])
+        self.int8_masks = self.masks.view(np.int8)
         self.children[self.children >= 0] = UNKNOWN
         self.prefixes = [self.prefixes[node] for node in kept.tolist()]
-        self._candidates = {}
         self.generation += 1
         return numbers[1:].reshape(live.shape).astype(np.int64)
 
@@ -134,16 +129,16 @@ class PrefixGraph:
             self._grow(max(16, 2 * node))
         slot, legal = self.space.next_slot(prefix), self.space.legal(prefix)
         self.slots[node] = COMPLETE if slot is None else slot
-        self.masks[node] = self.int8_masks[node] = legal
-        self.children[node, :-1] = np.where(legal, UNKNOWN, ILLEGAL)
-        self.children[node, -1] = ILLEGAL
+        self.masks[node] = legal
+        self.children[node, :-1] = legal.view(np.int8) + _ILLEGAL  # which is UNKNOWN where it is legal
         self.observations[node] = observation
         self.prefixes.append(prefix)
         return node
 
     def _grow(self, capacity: int) -> None:
-        for name in ("slots", "masks", "int8_masks", "children", "observations"):
+        for name in _ARRAYS:
             old = getattr(self, name)
-            new = np.zeros((capacity, *old.shape[1:]), dtype=old.dtype)
+            new = np.full((capacity, *old.shape[1:]), ILLEGAL if name == "children" else 0, dtype=old.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
+        self.int8_masks = self.masks.view(np.int8)

@@ -116,9 +116,10 @@ class PrefixGraph:
         """Drop all nodes but the root and the ones in `live`; return the new numbers of those: int64, same shape."""
         kept, numbers = np.unique(np.concatenate(([ROOT], live.ravel())), return_inverse=True)
         for name in _ARRAYS:
-            setattr(self, name, getattr(self, name)[kept])
-        self.int8_masks = self.masks.view(np.int8)
-        self.children[self.children >= 0] = UNKNOWN
+            rows = getattr(self, name)  # the memory stays: it will be filled again
+            rows[: len(kept)] = rows[kept]
+        children = self.children[: len(kept)]
+        children[children >= 0] = UNKNOWN
         self.prefixes = [self.prefixes[node] for node in kept.tolist()]
         self.generation += 1
         return numbers[1:].reshape(live.shape).astype(np.int64)

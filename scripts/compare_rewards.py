@@ -11,8 +11,9 @@ those of the table, hence other seeds, and a repeat of the table is compared wit
 
 All measurements take turns, network by network, on one thread, so that a busy machine slows all of them. The supernet
 is trained once for all networks; its training is shared out over them and told apart from its inference. A failure
-counts as the worst value. The numbers are kept as JSON beside ``--out``; the table in ``--page`` is written between its
-markers (`rewards_page`), and what is told of a reward is explained in `rewards_statistics`.
+counts as the worst value. A run that was interrupted goes on when the same command is given again. The numbers are
+kept as JSON beside ``--out``; the table in ``--page`` is written between its markers (`rewards_page`), and what is told
+of a reward is explained in `rewards_statistics`.
 """
 
 import argparse
@@ -88,22 +89,50 @@ class Clock:
         print(f"{name}: {self.seconds[name]:,.0f} s", flush=True)
 
 
-@dataclass
 class Measured:
-    """Answers by the name of a reward and the row of the table; what a reward costs on the subset."""
+    """Answers by the name of a reward and the row of the table; what a reward costs on the subset.
 
-    answers: dict[str, dict[int, Evaluation]] = field(default_factory=dict)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    Args:
+        file: Where answers are kept as they come, so that an interrupted run goes on; None: nowhere.
+        question: What was asked of whom, JSON-ready; answers to another question are dropped.
+    """
+
+    def __init__(self, file: Path | None = None, question: Any = None) -> None:
+        self.answers: dict[str, dict[int, Evaluation]] = {}
+        self.seconds: dict[str, dict[int, float]] = {}
+        self.resumed = False
+        self._file = file
+        if file is None:
+            return
+        kept = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+        first = json.dumps(question) + "\n"
+        whole = [line for line in kept[1:] if line.endswith("\n")] if kept[:1] == [first] else []
+        for line in whole:
+            name, row, evaluation, seconds = json.loads(line)
+            self._note(name, row, Evaluation.from_json(evaluation), seconds)
+        self.resumed = bool(whole)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(first + "".join(whole), encoding="utf-8")
 
     def add(self, name: str, row: int, evaluation: Evaluation, seconds: float | None = None) -> None:
         """Keep an answer; with seconds, as one of the subset."""
+        self._note(name, row, evaluation, seconds)
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps([name, row, evaluation.to_json(), seconds]) + "\n")
+
+    def _note(self, name: str, row: int, evaluation: Evaluation, seconds: float | None) -> None:
         self.answers.setdefault(name, {})[row] = evaluation
         if seconds is not None:
-            self.seconds.setdefault(name, []).append(seconds)
+            self.seconds.setdefault(name, {})[row] = seconds
+
+    def knows(self, name: str, row: int) -> bool:
+        """Return whether there is an answer."""
+        return row in self.answers.get(name, {})
 
     def mean_seconds(self, name: str) -> float:
         """Return what a reward costs, mean over the networks of the subset."""
-        return float(np.mean(self.seconds[name]))
+        return float(np.mean(list(self.seconds[name].values())))
 
 
 def check(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe) -> None:
@@ -152,16 +181,32 @@ def stopped(measured: Measured, dataset: Dataset, recipe: Recipe, row: int, cand
     with tempfile.TemporaryDirectory() as folder:
         evaluator = TrainingEvaluator(dataset, recipe, device="cpu", checkpoints=folder)
         seconds = 0.0
-        for stop in range(1, recipe.epochs):
+        for stop in range(1, recipe.epochs):  # anew from the first, if one is missing
             evaluation = answer(evaluator, candidate, repeat, Fidelity(stop=stop))
             seconds += evaluation.cost_seconds
             measured.add(f"fidelity=stop={stop}", row, evaluation, seconds)
 
 
-def measure(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe, settings: Settings) -> dict[str, Any]:
-    """Measure everything; return what is written as JSON."""
+def measure(
+    table: Table,
+    space: ChainSpace,
+    dataset: Dataset,
+    recipe: Recipe,
+    settings: Settings,
+    partial: Path | None = None,
+) -> dict[str, Any]:
+    """Measure everything; return what is written as JSON.
+
+    Args:
+        table: Of the networks.
+        space: Of the table.
+        dataset: Of the table.
+        recipe: Of the table, settled.
+        settings: What is measured.
+        partial: Where answers are kept while they come (`Measured`).
+    """
     check(table, space, dataset, recipe)
-    clock, measured = Clock(), Measured()
+    clock = Clock()
     generator = np.random.default_rng(settings.seed)
     looked_at = generator.permutation(len(table))[: settings.networks]
     subset, rest = looked_at[: settings.subset], looked_at[settings.subset :]
@@ -174,16 +219,18 @@ def measure(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe, s
         supernet = trained_supernet(dataset, space, settings.supernet_epochs)
         free[SUPERNET] = supernet
 
+    asked = {"trainer": trainer.identity, "supernet": supernet.identity, "settings": asdict(settings), "repeat": repeat}
+    measured = Measured(partial, asked)
+
     def ask(kept: Measured, row: int) -> None:
-        for name, evaluator in free.items():
-            evaluation = answer(evaluator, candidates[row], repeat)
-            kept.add(name, row, evaluation, evaluation.cost_seconds)
-        for name, way in ways.items():
-            evaluation = answer(trainer, candidates[row], repeat, way)
-            kept.add(name, row, evaluation, evaluation.cost_seconds)
-        stopped(kept, dataset, recipe, row, candidates[row], repeat)
-        evaluation = answer(trainer, candidates[row], repeat)
-        kept.add(FULL, row, evaluation, evaluation.cost_seconds)
+        questions: list[tuple[str, Evaluator, Fidelity | None]] = [(n, e, None) for n, e in free.items()]
+        questions += [(name, trainer, way) for name, way in ways.items()]
+        for name, evaluator, way in (*questions, (FULL, trainer, None)):
+            if not kept.knows(name, row):
+                evaluation = answer(evaluator, candidates[row], repeat, way)
+                kept.add(name, row, evaluation, evaluation.cost_seconds)
+        if not kept.knows(f"fidelity=stop={recipe.epochs - 1}", row):
+            stopped(kept, dataset, recipe, row, candidates[row], repeat)
 
     with clock.part(f"everything on {len(subset):,} networks"):
         ask(Measured(), int(subset[0]))  # what is slow only at first is in nobody's time
@@ -191,11 +238,12 @@ def measure(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe, s
             ask(measured, row)
             if done % PROGRESS == 0:
                 print(f"  {done:,} of {len(subset):,}", flush=True)
-    with clock.part("proxies and supernet on all networks"):
-        for name, evaluator in free.items():
-            if measured.mean_seconds(name) * len(looked_at) <= ALL_SECONDS:
+    for name, evaluator in free.items():
+        if measured.mean_seconds(name) * len(looked_at) <= ALL_SECONDS:
+            with clock.part(f"{name} on all networks"):
                 for row in map(int, rest):
-                    measured.add(name, row, answer(evaluator, candidates[row], repeat))
+                    if not measured.knows(name, row):
+                        measured.add(name, row, answer(evaluator, candidates[row], repeat))
     shared = supernet.training_seconds / len(table)
     with clock.part("statistics"):
         told = [told_measured(name, measured, table, settings) for name in (*free, *ways)]
@@ -230,6 +278,7 @@ def measure(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe, s
         "settings": asdict(settings) | {"subset": len(subset)},
         "seeds": {"settings": settings.seed, "evaluation": trainer.evaluation_seed, "repeat": repeat},
         "part_seconds": clock.seconds,
+        "resumed": measured.resumed,
     }
 
 
@@ -314,10 +363,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.subset, arguments.networks, arguments.supernet_epochs, arguments.resamples, arguments.seed
         )
         dataset = fashion_chain_dataset(arguments.data_root)
-        told = measure(table, fashion_chain_space(), dataset, RECIPE.settled(dataset.input_shape, "cpu"), settings)
-        told |= surroundings()
+        recipe, partial = RECIPE.settled(dataset.input_shape, "cpu"), arguments.out.with_suffix(".partial.jsonl")
+        told = measure(table, fashion_chain_space(), dataset, recipe, settings, partial) | surroundings()
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.unlink()
     draw(told, arguments.out)
     write_page(told, arguments.page)
     for row in told["rewards"]:

@@ -212,10 +212,10 @@ def lines(told: Told) -> list[str]:
     rows += [_row(row) for row in told["rewards"]]
     notes = [*findings(told), _supernet(told, net), *_failures(told["rewards"])]
     hardware, versions = told["hardware"], told["versions"]
-    seconds = sum(told["part_seconds"].values())
+    seconds = f"in {sum(told['part_seconds'].values()):,.0f} s" if not told["resumed"] else "in several runs"
     made = (
-        f"Measured on {hardware['cores']} cores ({hardware['machine']}, {hardware['cpu']}), one thread, in "
-        f"{seconds:,.0f} s; Python {versions['python']}, torch {versions['torch']}; seed {settings['seed']}, "
+        f"Measured on {hardware['cores']} cores ({hardware['machine']}, {hardware['cpu']}), one thread, {seconds}"
+        f"; Python {versions['python']}, torch {versions['torch']}; seed {settings['seed']}, "
         f"{settings['resamples']:,} resamples, evaluation seed {told['seeds']['evaluation']}, repeat "
         f"{told['seeds']['repeat']} (the table has those from 0 to {table['repeats'] - 1})."
     )

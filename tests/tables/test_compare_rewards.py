@@ -52,11 +52,13 @@ def space() -> ChainSpace:
     return ChainSpace((1, 8, 8), 10, catalogue=catalogue, max_layers=2, activations=("relu", "tanh"))
 
 
-@pytest.fixture
-def table(script: Any, space: ChainSpace, digits: Dataset, tmp_path: Path) -> Table:
-    import build_table
+@pytest.fixture(scope="module")
+def table(space: ChainSpace, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Table:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        import build_table
 
-    place = str(tmp_path / "store.sqlite")
+    place = str(tmp_path_factory.mktemp("table") / "store.sqlite")
     trainer = build_table.trainer(digits, RECIPE, place)
     store = ResultStore(place)
     build_table.build(space, trainer, store, repeats=2)
@@ -171,6 +173,49 @@ def test_nothing_has_a_seed_of_the_table(
     monkeypatch.setattr(script, "evaluate", noted)
     script.measure(table, space, digits, RECIPE, script.Settings(subset=2, networks=3, supernet_epochs=1, resamples=5))
     assert set(repeats) == {table.accuracy.shape[1]}
+
+
+def test_an_interrupted_run_goes_on_to_the_same_numbers(
+    script: Any, table: Table, space: ChainSpace, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, limit = script.answer, [math.inf, 0]
+
+    def counted(*arguments: Any) -> Any:
+        limit[1] += 1
+        if limit[1] > limit[0]:
+            raise KeyboardInterrupt
+        return asked(*arguments)
+
+    monkeypatch.setattr(script, "answer", counted)
+    settings = script.Settings(subset=3, networks=9, supernet_epochs=1, resamples=5)
+    whole = script.measure(table, space, digits, RECIPE, settings)
+    n, kept = int(limit[1]), tmp_path / "kept.jsonl"
+    warmed = n_of_subset(script, digits)  # the first network, in nobody's time
+    for most in (warmed + 5, warmed + 30):
+        limit[:] = [most, 0]
+        with pytest.raises(KeyboardInterrupt):
+            script.measure(table, space, digits, RECIPE, settings, kept)
+    with kept.open("a", encoding="utf-8") as lines:
+        lines.write('["cut off')
+    limit[:] = [math.inf, 0]
+    resumed = script.measure(table, space, digits, RECIPE, settings, kept)
+    assert limit[1] < n
+    assert (whole["resumed"], resumed["resumed"]) == (False, True)
+    for one, other in zip(whole["rewards"], resumed["rewards"], strict=True):
+        same = [{name: value for name, value in row.items() if not is_time(name)} for row in (one, other)]
+        assert same[0] == same[1]
+    limit[1] = 0
+    script.measure(table, space, digits, RECIPE, replace(settings, seed=1), kept)  # another question: all anew
+    assert limit[1] == n
+
+
+def n_of_subset(script: Any, digits: Dataset) -> int:
+    """How many answers a network of the subset needs."""
+    return len(script.PROXIES) + 1 + len(script.fidelities(RECIPE, digits)) + 1 + RECIPE.epochs - 1
+
+
+def is_time(name: str) -> bool:
+    return "seconds" in name or name == "share_of_full_training"
 
 
 def test_another_recipe_is_refused(script: Any, table: Table, space: ChainSpace, digits: Dataset) -> None:

@@ -19,8 +19,9 @@ TABLE_IDS = {
     "nas_gym/NBMacro-CIFAR10-v0": "nasbenchmacro-cifar10",
 }
 IDS = (CHAIN, *PRESET_IDS, *TABLE_IDS)
-_ENTRY_POINT = "nas_gym_envs.presets:make_chain"
-_TABLE_ENTRY_POINT = "nas_gym_envs.tabular:make_table"
+# What makes one environment, and what makes many at once (`gymnasium.make_vec`).
+_ENTRY_POINTS = ("nas_gym_envs.presets:make_chain", "nas_gym_envs.presets:make_vector_chain")
+_TABLE_ENTRY_POINTS = ("nas_gym_envs.tabular:make_table", "nas_gym_envs.tabular:make_vector_table")
 
 
 def register() -> None:
@@ -28,5 +29,5 @@ def register() -> None:
     for env_id in IDS:
         if env_id not in gym.registry:
             kwargs = {} if env_id == CHAIN else {"preset": env_id}
-            entry = _TABLE_ENTRY_POINT if env_id in TABLE_IDS else _ENTRY_POINT
-            gym.register(env_id, entry_point=entry, kwargs=kwargs)
+            one, many = _TABLE_ENTRY_POINTS if env_id in TABLE_IDS else _ENTRY_POINTS
+            gym.register(env_id, entry_point=one, vector_entry_point=many, kwargs=kwargs)

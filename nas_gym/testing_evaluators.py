@@ -116,7 +116,7 @@ def _rewritten(candidate: Candidate) -> Candidate:
     architecture = candidate.architecture
     idle = Operation("identity", (), (len(architecture.operations) - 1,))
     longer = Architecture(architecture.input_shape, (*architecture.operations, idle))
-    return Candidate(longer, candidate.hyperparameters)
+    return Candidate(longer, candidate.hyperparameters, candidate.row)
 
 
 def _generators() -> tuple[object, ...]:

@@ -16,7 +16,9 @@ def test_the_readmes_python_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    reading, ten_lines, any_agent = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    reading, ten_lines, any_agent, many = re.findall(
+        r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
     place = re.search(r'load\("(.*?)"\)', reading)
     assert place is not None
     runner.search(SearchSettings(evaluations=4, env_args={"epochs": 1}), Path(place.group(1)))
@@ -24,6 +26,7 @@ def test_the_readmes_python_runs(
     exec(reading, names)
     exec(ten_lines, names)
     exec(any_agent, names)
+    exec(many, {})
     printed = capsys.readouterr().out
     assert "validation accuracy" in printed or "close to chance" in printed
     assert "'status': 'ok'" in printed

@@ -8,16 +8,19 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_gym.errors import ConfigurationError, OutOfSpaceError
+from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluation, Evaluator, capacity_of
 from nas_gym.objective import Objective, VectorObjective, accuracy
-from nas_gym.spaces import Prefix, SearchSpace, n_actions
+from nas_gym.spaces import Prefix, SearchSpace
+from nas_gym_envs.answers import Answers, is_pure
 from nas_gym_envs.budget import Budget
 from nas_gym_envs.encoding import MakeEncoder, Observation, one_hot
 from nas_gym_envs.late import Promises, Settled, outcome
+from nas_gym_envs.prefix_graph import COMPLETE, ILLEGAL, ROOT, PrefixGraph
 
 # The reward is a float, or with a vector objective an array.
 Step = tuple[Observation, SupportsFloat, bool, bool, dict[str, Any]]
+_NONE: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
 
 class ArchitectureEnv(gym.Env[Observation, np.int64]):
@@ -88,6 +91,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         render_mode: ``"ansi"`` (a table of the decisions so far), ``"rgb_array"`` (a drawing), or None.
     """
 
+    _node: int  # of the graph: the whole state
+    _failed: bool  # after an illegal action
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 2}  # noqa: RUF012  Gymnasium's convention
 
     def __init__(
@@ -122,9 +127,12 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         self.late_rewards = False
         self._promises = Promises()
         self.observation_space = self.encoder.observation_space
-        self._n_actions = n_actions(space)
+        self._graph = PrefixGraph(space, self.encoder)
+        self._answers = Answers(self._graph)
+        self._n_actions = self._graph.n_actions
         self.action_space = gym.spaces.Discrete(self._n_actions)
-        self._place((), self.encoder.encode(()))
+        self._scalar = not isinstance(self.objective, VectorObjective)
+        self._place(ROOT)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -134,29 +142,43 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         Raises:
             OutOfSpaceError: The prefix is illegal or leaves nothing to decide.
         """
-        super().reset(seed=seed)
+        if seed is not None:  # without one Gymnasium's reset does nothing
+            super().reset(seed=seed)
         start = options.get("prefix") if options else None
         if start is None:
-            self._place((), self.encoder.encode(()))
+            if self._graph.crowded:
+                self._graph.forget(_NONE)
+            self._place(ROOT)
         else:
             self.prefix = start
-        return self._observation.copy(), self._info()
+        return self._state()
 
     def step(self, action: SupportsIndex) -> Step:
         """Take one decision; an illegal one ends the episode and never raises."""
         if self.budget is not None and self.budget.exhausted:
             return self._cut()
-        chosen, slot = _integer(action), self._slot
-        if slot is None or chosen is None or not 0 <= chosen < self._n_actions or not self._mask[chosen]:
+        graph, node = self._graph, self._node
+        try:
+            chosen = operator.index(action)
+        except TypeError:
+            return self._fail(None)
+        if self._failed or not 0 <= chosen < self._n_actions:
             return self._fail(chosen)
-        self._place((*self._prefix, chosen), self.encoder.advance(self._observation, slot, chosen))
-        if self._slot is None:
-            return self._finish()
-        return self._observation.copy(), self._reward(0.0), False, False, self._info()
+        following = graph.children.item(node, chosen)
+        if following < 0:
+            if following == ILLEGAL:
+                return self._fail(chosen)
+            following = graph.child(node, chosen)
+        self._node = following
+        slot = graph.slots.item(following)
+        if slot == COMPLETE:
+            return self._finish(following)
+        info: dict[str, Any] = {"action_mask": graph.int8_masks[following].copy(), "slot": slot}
+        return graph.observations[following].copy(), 0.0 if self._scalar else self._reward(0.0), False, False, info
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Return which actions are legal now: bool, shape (n,); all False once the episode is over."""
-        return self._mask.copy()
+        return np.zeros(self._n_actions, dtype=np.bool_) if self._failed else self._graph.masks[self._node].copy()
 
     def settle(self, leave: int = 0) -> Iterator[Settled]:
         """Yield the outcomes of episodes whose rewards are late, in order, each as soon as it is there.
@@ -182,79 +204,96 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         Raises:
             OutOfSpaceError: An assigned prefix is illegal or leaves nothing to decide.
         """
-        return self._prefix
+        return self._graph.prefixes[self._node]
 
     @prefix.setter
     def prefix(self, prefix: Iterable[SupportsIndex]) -> None:
-        try:
-            decided = tuple(operator.index(action) for action in prefix)
-        except TypeError:
-            raise OutOfSpaceError(f"a prefix is a sequence of integers, got {prefix!r}") from None
-        if self.space.next_slot(decided) is None:
-            raise OutOfSpaceError(f"the prefix {decided} is complete and leaves nothing to decide; shorten it")
-        self._place(decided, self.encoder.encode(decided))
+        node = self._graph.node(prefix)
+        self._place(int(self._graph.forget(np.array([node]))[0]) if self._graph.crowded else node)
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """Return the decisions so far as text, or a drawing of the growing network: uint8, (height, width, 3)."""
         from nas_gym import drawing
 
         if self.render_mode == "ansi":
-            return drawing.decision_table(self.space, self._prefix, self.last_evaluation)
+            return drawing.decision_table(self.space, self.prefix, self.last_evaluation)
         if self.render_mode == "rgb_array":
-            return drawing.decision_picture(self.space, self._prefix, self.last_evaluation)
+            return drawing.decision_picture(self.space, self.prefix, self.last_evaluation)
         return None
 
-    def _place(self, prefix: Prefix, observation: Observation) -> None:
-        """Enter a state; `_observation` and `_mask` are handed out as copies only."""
+    def _place(self, node: int) -> None:
+        """Enter a state; what the graph holds is handed out as copies only."""
         self.last_evaluation: Evaluation | None = None
-        self._prefix = prefix
-        self._observation = observation
-        self._slot = self.space.next_slot(prefix)
-        self._mask = self.space.legal(prefix)
+        self._node = node
+        self._failed = False  # after an illegal action
 
-    def _finish(self) -> Step:
-        candidate = self.space.candidate(self._prefix)
+    def _state(self) -> tuple[Observation, dict[str, Any]]:
+        """Return observation and info of the state, fresh."""
+        graph, node = self._graph, self._node
+        info: dict[str, Any]
+        if self._failed:
+            info = {"action_mask": np.zeros(self._n_actions, dtype=np.int8), "slot": COMPLETE}
+        else:
+            info = {"action_mask": graph.int8_masks[node].copy(), "slot": graph.slots.item(node)}
+        return graph.observations[node].copy(), info
+
+    def _finish(self, node: int) -> Step:
+        late = self.late_rewards and (self.budget is None or self.budget.foreseeable)
+        if not late and is_pure(self.evaluator):
+            return self._finish_at_once(node)
+        candidate = self._graph.candidate(node)
         (future,) = self.evaluator.submit([candidate])
-        info = self._info() | {"actions": list(self._prefix)}
-        if self.late_rewards and (self.budget is None or self.budget.foreseeable):
+        observation, info = self._state()
+        info["actions"] = list(self.prefix)
+        if late:
             first = True if self.budget is None else self.budget.charge_ahead(candidate.key)
             info["ticket"] = self._promises.add(future, first=first)
-            return self._observation.copy(), self._reward(0.0), True, False, info
+            return observation, self._reward(0.0), True, False, info
         evaluation = future.result()
         self.last_evaluation = evaluation
         if self.budget is not None:
             self.budget.charge(evaluation)
-        reward = self._reward(self.objective(evaluation))
-        return self._observation.copy(), reward, True, False, info | outcome(evaluation)
+        return observation, self._reward(self.objective(evaluation)), True, False, info | outcome(evaluation)
+
+    def _finish_at_once(self, node: int) -> Step:
+        """End an episode whose evaluation costs nothing and is kept."""
+        graph, answers = self._graph, self._answers
+        answers.check(self.evaluator, self.objective)
+        evaluation, reward, told = answers.get(node)
+        self.last_evaluation = evaluation
+        if self.budget is not None:
+            self.budget.charge(evaluation)
+        info: dict[str, Any] = {
+            "action_mask": graph.int8_masks[node].copy(),
+            "slot": COMPLETE,
+            "actions": list(graph.prefixes[node]),
+            "evaluation": told.copy(),
+        }
+        if evaluation.status != "ok":
+            info["failure"] = {"kind": evaluation.status, "reason": evaluation.reason}
+        return graph.observations[node].copy(), self._reward(reward), True, False, info
 
     def _fail(self, action: int | None) -> Step:
+        if action is not None and not -(2**63) <= action < 2**63:
+            action = None
         if self.budget is not None:
             self.budget.pass_idle()
-        if self._slot is None:
-            reason = "the episode is over; call reset()"
-        else:
-            shown = "anything but a 64-bit integer" if action is None else action
-            allowed = np.flatnonzero(self._mask).tolist()
-            reason = f"{self.space.slots[self._slot].name!r} can't be {shown}; allowed are {allowed}"
-        self._slot, self._mask = None, np.zeros_like(self._mask)
-        info = self._info() | {
-            "actions": [*self._prefix] if action is None else [*self._prefix, action],
-            "failure": {"kind": "illegal_action", "reason": reason},
-        }
-        return self._observation.copy(), self._reward(self.illegal_reward), True, False, info
+        reason = "the episode is over; call reset()" if self._failed else self._graph.refusal(self._node, action)
+        self._failed = True
+        observation, info = self._state()
+        info["actions"] = [*self.prefix] if action is None else [*self.prefix, action]
+        info["failure"] = {"kind": "illegal_action", "reason": reason}
+        return observation, self._reward(self.illegal_reward), True, False, info
 
     def _cut(self) -> Step:
-        info = self._info() | {"actions": list(self._prefix), "budget_spent": True}
-        return self._observation.copy(), self._reward(0.0), False, True, info
+        observation, info = self._state()
+        return observation, self._reward(0.0), False, True, info | {"actions": list(self.prefix), "budget_spent": True}
 
     def _reward(self, value: float | NDArray[np.float64]) -> SupportsFloat:
         """Return a reward as agents get it: a float, or with a vector objective an array, made anew."""
-        n_rewards = getattr(self.objective, "reward_dim", None)
-        return float(value) if n_rewards is None else np.array(np.broadcast_to(value, (n_rewards,)), dtype=np.float32)
-
-    def _info(self) -> dict[str, Any]:
-        slot = self._slot
-        return {"action_mask": self._mask.astype(np.int8), "slot": -1 if slot is None else slot}
+        if self._scalar:
+            return float(value)
+        return np.array(np.broadcast_to(value, (self.reward_dim,)), dtype=np.float32)
 
 
 def _reward_space(objective: VectorObjective, illegal_reward: float) -> gym.spaces.Box:
@@ -262,12 +301,3 @@ def _reward_space(objective: VectorObjective, illegal_reward: float) -> gym.spac
     low = np.minimum(np.array(objective.low), min(0.0, illegal_reward)).astype(np.float32)
     high = np.maximum(np.array(objective.high), max(0.0, illegal_reward)).astype(np.float32)
     return gym.spaces.Box(low, high, dtype=np.float32)
-
-
-def _integer(action: SupportsIndex) -> int | None:
-    """Return an action as an int, or None if it is no 64-bit integer."""
-    try:
-        value = operator.index(action)
-    except TypeError:
-        return None
-    return value if -(2**63) <= value < 2**63 else None

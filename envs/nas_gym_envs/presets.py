@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import (
     AtFidelity,
@@ -22,6 +24,7 @@ from nas_gym.registration import CHAIN
 from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
 from nas_gym.store import ResultStore
 from nas_gym_envs.architecture_env import ArchitectureEnv
+from nas_gym_envs.vector_env import ArchitectureVectorEnv
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,19 @@ def make_chain(
     elif "stops" in asked:
         made = _halving(made, stops, fraction)
     return ArchitectureEnv(space, made, goal, **options)
+
+
+def make_vector_chain(
+    *, num_envs: int = 1, autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, **options: Any
+) -> ArchitectureVectorEnv:
+    """Return many chain environments as one; what ``gym.make_vec("nas_gym/Chain-v0", num_envs=…, …)`` calls.
+
+    Args:
+        num_envs: Number of sub-environments.
+        autoreset_mode: When one that ended starts anew (`ArchitectureVectorEnv`).
+        **options: Of `make_chain`.
+    """
+    return ArchitectureVectorEnv.like(make_chain(**options), num_envs=num_envs, autoreset_mode=autoreset_mode)
 
 
 def described() -> list[dict[str, str]]:

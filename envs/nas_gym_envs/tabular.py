@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluator, Fidelity
 from nas_gym.evaluation.tabular import MEAN, TabularEvaluator
@@ -10,6 +12,7 @@ from nas_gym.registration import TABLE_IDS
 from nas_gym.tables.benchmark import BenchmarkTable
 from nas_gym.tables.home import load_benchmark
 from nas_gym_envs.architecture_env import ArchitectureEnv
+from nas_gym_envs.vector_env import ArchitectureVectorEnv
 
 _ENV_OPTIONS = ("budget", "encoder", "illegal_reward", "render_mode")
 _OPTIONS = ("table", "fidelity", "trainings", "noise", "noise_seed", "device", "objective", *_ENV_OPTIONS)
@@ -54,6 +57,19 @@ def make_table(
     )
     goal = named_objective(objective) if isinstance(objective, str) else objective
     return ArchitectureEnv(loaded.space(), evaluator, goal, **options)
+
+
+def make_vector_table(
+    *, num_envs: int = 1, autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP, **options: Any
+) -> ArchitectureVectorEnv:
+    """Return many tabular environments as one; what ``gym.make_vec("nas_gym/NB201-CIFAR10-v0", …)`` calls.
+
+    Args:
+        num_envs: Number of sub-environments.
+        autoreset_mode: When one that ended starts anew (`ArchitectureVectorEnv`).
+        **options: Of `make_table`.
+    """
+    return ArchitectureVectorEnv.like(make_table(**options), num_envs=num_envs, autoreset_mode=autoreset_mode)
 
 
 def described() -> list[dict[str, str]]:

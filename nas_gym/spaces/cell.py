@@ -10,6 +10,7 @@ from nas_gym.spaces.space import Prefix, Slot
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # in the order of the official architecture string
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+N_CELLS = len(OPERATIONS) ** len(EDGES)
 STAGES = 3
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Fidelity
 from nas_gym.spaces import CategoricalSpace, CellSpace, SearchSpace, Slot, row_keys
+from nas_gym.spaces.cell import N_CELLS, edge_slots
+from nas_gym.tables.parquet import numbers_of, read_parquet
 
 if TYPE_CHECKING:
     from nas_gym.tables.table import Table
@@ -73,6 +75,13 @@ class BenchmarkTable:
             raise ConfigurationError(
                 f"a table needs rows that decide its {len(self.slots)} slots, got decisions of {self.decisions.shape}"
             )
+        if self.kind not in (*SPACES, CHAIN):
+            raise ConfigurationError(f"the kind of a table's space is one of {', '.join(SPACES)}, got {self.kind!r}")
+        if self.kind == CELL and (self.slots != edge_slots() or n != N_CELLS):
+            raise ConfigurationError(f"a table of {CELL} decides six edges in all {N_CELLS:,} ways, got {n:,} rows")
+        least, most = (-1 if self.kind == CHAIN else 0), [len(slot.choices) - 1 for slot in self.slots]
+        if self.decisions.min() < least or (self.decisions.max(axis=0) > most).any():
+            raise ConfigurationError("a row of a table decides something that is no choice of its slot")
         if len(self.rows) < n:
             repeated = next(key for i, key in enumerate(self.keys) if self.rows[key] != i)
             raise ConfigurationError(f"every row of a table decides something else, yet {repeated} comes twice")
@@ -185,11 +194,9 @@ def read_benchmark(path: str | Path) -> BenchmarkTable:
         ConfigurationError: The file is missing, damaged or no such table.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:  # unlike read_table it does without pyarrow.dataset, which imports pandas
-            read = file.read(use_threads=False)
+        read = read_parquet(path)
         manifest = json.loads((read.schema.metadata or {})[_MANIFEST])
         return _benchmark(read, manifest)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
@@ -205,14 +212,14 @@ def _benchmark(read: Any, manifest: Mapping[str, Any]) -> BenchmarkTable:
         role, _, name = column.partition(":")
         if role in groups:
             name = name.rpartition(":")[0] if role == "reward" else name
-            groups[role].setdefault(name, []).append(_values(read[column]))
+            groups[role].setdefault(name, []).append(numbers_of(read[column]))
     slots = tuple(Slot(name, tuple(choices)) for name, choices in manifest["slots"])
-    counts = {n: _values(read[n]) for n in ("parameters", "macs") if n in read.column_names}
+    counts = {n: numbers_of(read[n]) for n in ("parameters", "macs") if n in read.column_names}
     alone = {role: {name: values for name, (values,) in groups[role].items()} for role in ("score", "cost", "device")}
     return BenchmarkTable(
         name=str(manifest["name"]),
         slots=slots,
-        decisions=np.stack([_values(read[f"slot:{slot.name}"]) for slot in slots], axis=1),
+        decisions=np.stack([numbers_of(read[f"slot:{slot.name}"]) for slot in slots], axis=1),
         accuracies={name: np.stack(columns, axis=1) for name, columns in groups["reward"].items()},
         scores=alone["score"],
         costs=alone["cost"],
@@ -222,13 +229,6 @@ def _benchmark(read: Any, manifest: Mapping[str, Any]) -> BenchmarkTable:
         kind=str(manifest["kind"]),
         facts=manifest["facts"],
     )
-
-
-def _values(column: Any) -> NDArray[Any]:
-    """Return a column of numbers without gaps, (n,); unlike ``to_numpy`` this does without importing pandas."""
-    if column.null_count:
-        raise ValueError("a column of numbers has gaps")
-    return np.concatenate([np.from_dlpack(chunk) for chunk in column.chunks])
 
 
 def shipped_benchmark(table: Table) -> BenchmarkTable:

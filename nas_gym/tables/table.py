@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
+from nas_gym.tables.parquet import numbers_of, read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,11 +138,9 @@ def read_table(path: str | Path) -> Table:
         ConfigurationError: The file is missing, damaged or no such table.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:  # unlike read_table it does without pyarrow.dataset, which imports pandas
-            read = file.read(use_threads=False)
+        read = read_parquet(path)
         facts = json.loads((read.schema.metadata or {})[_FACTS])
         return _table(read, facts)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
@@ -152,18 +151,20 @@ def read_table(path: str | Path) -> Table:
 
 
 def _table(read: pa.Table, facts: dict[str, Any]) -> Table:
+    import pyarrow as pa
+
     repeats = [name.removeprefix("loss_") for name in read.column_names if name.startswith("loss_")]
 
     def side_by_side(name: str, dtype: type) -> NDArray[Any]:
-        return np.stack([read[f"{name}_{repeat}"].to_numpy() for repeat in repeats], axis=1).astype(dtype)
+        return np.stack([numbers_of(read[f"{name}_{repeat}"]) for repeat in repeats], axis=1).astype(dtype)
 
-    curves = [read[f"curve_{repeat}"].combine_chunks().flatten().to_numpy() for repeat in repeats]
+    curves = [numbers_of(pa.chunked_array([c.flatten() for c in read[f"curve_{repeat}"].chunks])) for repeat in repeats]
     return Table(
         name=str(facts.pop("name")),
         keys=tuple(read["key"].to_pylist()),
         actions=tuple(tuple(actions) for actions in read["actions"].to_pylist()),
-        parameters=read["parameters"].to_numpy().astype(np.int64),
-        macs=read["macs"].to_numpy().astype(np.int64),
+        parameters=numbers_of(read["parameters"]).astype(np.int64),
+        macs=numbers_of(read["macs"]).astype(np.int64),
         curve_correct=np.stack([c.reshape(len(read), -1) for c in curves], axis=1).astype(np.uint16),
         test_correct=side_by_side("test_correct", np.uint16),
         loss=side_by_side("loss", np.float32),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.spaces import Slot
-from nas_gym.spaces.cell import EDGES, OPERATIONS, edge_slots
-from nas_gym.tables.benchmark import CATEGORICAL, CELL, BenchmarkTable
+from nas_gym.spaces.cell import EDGES, N_CELLS, OPERATIONS, edge_slots
+from nas_gym.tables.benchmark import CATEGORICAL, CELL, SPACES, BenchmarkTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,6 +87,8 @@ def import_columns(read: pa.Table, layout: Layout, name: str, devices: Mapping[s
             "to make a table of a file, name its columns: at least one --decision, one --reward and one --score; "
             f"it has {_listed(read.column_names)}"
         )
+    if layout.kind not in SPACES:
+        raise ConfigurationError(f"the kind of a table's space is one of {', '.join(SPACES)}, got {layout.kind!r}")
     scale = 100.0 if layout.percent else 1.0
 
     def accuracies(fidelity: str, columns: Sequence[str]) -> NDArray[np.float32]:
@@ -259,10 +261,9 @@ def _cells(read: pa.Table, decisions: Sequence[Decision]) -> tuple[tuple[Slot, .
         named = OPERATIONS if seen <= set(OPERATIONS) else numbers
         found.append(_decision(read, Decision(decision.column, choices=named))[1])
     stacked = np.stack(found, axis=1)
-    if len(read) != len(OPERATIONS) ** len(EDGES):
+    if len(read) != N_CELLS:
         raise ConfigurationError(
-            f"a table of NAS-Bench-201 has all {len(OPERATIONS) ** len(EDGES):,} cells, got {len(read):,} rows; import "
-            "it as categorical"
+            f"a table of NAS-Bench-201 has all {N_CELLS:,} cells, got {len(read):,} rows; import it as categorical"
         )
     return edge_slots(), stacked
 

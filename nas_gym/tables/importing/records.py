@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.spaces import Prefix, Slot
-from nas_gym.spaces.cell import EDGES, OPERATIONS, edge_slots, from_official_string
+from nas_gym.spaces.cell import N_CELLS, edge_slots, from_official_string
 from nas_gym.tables.benchmark import CATEGORICAL, CELL, BenchmarkTable
 from nas_gym.tables.importing.layouts import NASBENCH201_FACTS
 
-N_CELLS = len(OPERATIONS) ** len(EDGES)
 WIDTHS = tuple(range(8, 65, 8))  # channels of a layer in the size space
 LATENCY = "authors-gpu-256"  # the record's own latency: a batch of 256 on the authors' GPU
 

@@ -5,7 +5,7 @@ seeds, seeded, so that the same results give the same report (Agarwal et al. 202
 Edge of the Statistical Precipice", arXiv 2108.13264).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,6 +186,34 @@ def mean_ranks(values: ArrayLike) -> Values:
 
     ranks = rankdata(-_some(values, 0), axis=0)
     return np.asarray(ranks.mean(axis=1), dtype=np.float64)
+
+
+def rank_estimates(
+    values: Sequence[ArrayLike], *, seed: int = 0, resamples: int = RESAMPLES, confidence: float = CONFIDENCE
+) -> list[Estimate]:
+    """Return the mean rank of every agent over environments and seeds, with its interval; 1 is the best.
+
+    Seeds are resampled within each environment (the strata), with all agents' runs of a seed together.
+
+    Args:
+        values: For every environment the larger the better, (agents, seeds).
+        seed: As in `bootstrap_interval`.
+        resamples: As there.
+        confidence: As there.
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(-_some(one, 0), axis=0) for one in values]  # of an environment: (agents, seeds)
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros((resamples, len(ranks[0])))
+    for of_env in ranks:
+        n = of_env.shape[1]
+        weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n  # (resamples, seeds)
+        drawn += weights @ of_env.T / len(ranks)
+    means = np.mean([of_env.mean(axis=1) for of_env in ranks], axis=0)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(drawn, [tail, 100 - tail], axis=0)
+    return [Estimate(*map(float, one)) for one in zip(means, low, high, strict=True)]
 
 
 def best_so_far(rewards: ArrayLike) -> NDArray[np.int64]:

@@ -91,6 +91,18 @@ def test_mean_ranks_share_ties() -> None:
     np.testing.assert_allclose(statistics.mean_ranks(values), [(1 + 1.5 + 3) / 3, (2 + 1.5 + 2) / 3, (3 + 3 + 1) / 3])
 
 
+def test_rank_estimates_resample_seeds_within_environments() -> None:
+    first, second = drawn(11, 3, 40) + np.array([[1.0], [0], [-3]]), drawn(12, 3, 20)
+    found = statistics.rank_estimates([first, second], seed=5)
+    both = [statistics.mean_ranks(first), statistics.mean_ranks(second)]
+    np.testing.assert_allclose([one.value for one in found], np.mean(both, axis=0))
+    assert all(one.low < one.value < one.high for one in found)
+    alone = statistics.rank_estimates([first], seed=5)[0]
+    ranks = scipy.stats.rankdata(-first, axis=0)[0]
+    wanted = statistics.bootstrap_interval(ranks, np.mean)
+    assert (alone.low, alone.high) == pytest.approx((wanted.low, wanted.high), abs=0.03)
+
+
 def test_best_so_far_takes_the_first_of_equals() -> None:
     assert statistics.best_so_far([0.1, 0.3, 0.3, 0.2, 0.4]).tolist() == [0, 1, 1, 1, 4]
     rewards = np.random.default_rng(9).integers(0, 6, 100) / 6

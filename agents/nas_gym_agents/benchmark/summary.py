@@ -1,6 +1,6 @@
 """The numbers of a report: what every agent reached, how sure that is, and who is ahead of whom."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym import statistics
-from nas_gym.statistics import Estimate
+from nas_gym.statistics import Estimate, Values
 from nas_gym_agents.benchmark.results import Results, SearchedSeed
 
 COUNTS = (10, 25, 50, 100, 200, 300, 500, 1_000, 2_000, 5_000)
@@ -28,10 +28,10 @@ class Curve:
         high: Upper end.
     """
 
-    spent: NDArray[np.float64]
-    middle: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    spent: Values
+    middle: Values
+    low: Values
+    high: Values
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class AgentSummary:
     """
 
     agent: str
-    final: NDArray[np.float64]
+    final: Values
     iqm: Estimate
     mean: float
     std: float
@@ -157,8 +157,10 @@ def _track(
 ) -> TrackSummary:
     finals = {agent: np.array([_anytime(one)[-1] for one in runs]) for agent, runs in searches.items()}
     ranks = statistics.rank_estimates([np.stack(list(finals.values()))])
+    most = _axes(results, searches)
     agents = [
-        _agent(results, env, agent, searches[agent], rank, counts) for agent, rank in zip(searches, ranks, strict=True)
+        _agent(results, env, agent, searches[agent], rank, counts, most)
+        for agent, rank in zip(searches, ranks, strict=True)
     ]
     improvement: dict[tuple[str, str], Estimate] = {}
     difference: dict[tuple[str, str], Estimate] = {}
@@ -176,9 +178,15 @@ def _track(
 
 
 def _agent(
-    results: Results, env: str, agent: str, runs: list[SearchedSeed], rank: Estimate, counts: tuple[int, ...]
+    results: Results,
+    env: str,
+    agent: str,
+    runs: list[SearchedSeed],
+    rank: Estimate,
+    counts: tuple[int, ...],
+    grids: tuple[Values, Values | None],
 ) -> AgentSummary:
-    plan, optimum = results.plan, results.facts(env).get("optimum")
+    optimum = results.facts(env).get("optimum")
     curves = [_anytime(run) for run in runs]
     final = np.array([curve[-1] for curve in curves])
     progress = [_progress(results, run) for run in runs]
@@ -188,13 +196,7 @@ def _agent(
             [statistics.on_grid(p, c, [count])[0] for p, c in zip(progress, curves, strict=True)], dtype=np.float64
         )
         at[count] = (statistics.bootstrap_interval(held), float(held.mean()), _std(held))
-    longest = plan.amount if plan.unit != "simulated_seconds" else float(np.median([len(run.rewards) for run in runs]))
-    grid = np.unique(np.round(np.geomspace(1, max(longest, 1), POINTS)))
-    seconds = None
-    if all(run.costs[-1] > 0 for run in runs):
-        last = plan.amount if plan.unit == "simulated_seconds" else float(np.median([run.costs[-1] for run in runs]))
-        first = max(float(run.costs[0]) for run in runs)
-        seconds = np.geomspace(min(first, last), last, POINTS)
+    by_evaluations, by_cost = grids
     return AgentSummary(
         agent=agent,
         final=final,
@@ -207,17 +209,37 @@ def _agent(
         at=at,
         evaluations=float(np.median([len(run.rewards) for run in runs])),
         unique=float(np.median([run.unique[-1] for run in runs])),
-        by_evaluations=_curve(progress, curves, grid),
-        by_cost=None if seconds is None else _curve([run.costs for run in runs], curves, seconds),
+        by_evaluations=_curve(progress, curves, by_evaluations),
+        by_cost=None if by_cost is None else _curve([run.costs for run in runs], curves, by_cost),
     )
 
 
-def _curve(spent: Sequence[NDArray[Any]], curves: Sequence[NDArray[np.float64]], grid: NDArray[np.float64]) -> Curve:
+def _axes(results: Results, searches: Mapping[str, list[SearchedSeed]]) -> tuple[Values, Values | None]:
+    """Return where curves are told, the same for all agents: evaluations, and simulated seconds if there are any.
+
+    They reach as far as the budget, or as the median search of the agent that went furthest.
+    """
+    plan = results.plan
+
+    def furthest(spent: Callable[[SearchedSeed], float]) -> float:
+        return max(float(np.median([spent(run) for run in runs])) for runs in searches.values())
+
+    evaluations = plan.amount if plan.unit != "simulated_seconds" else furthest(lambda run: len(run.rewards))
+    grid = np.unique(np.round(np.geomspace(1, max(evaluations, 1), POINTS)))
+    every = [run for runs in searches.values() for run in runs]
+    if not all(run.costs[-1] > 0 for run in every):
+        return grid, None
+    seconds = plan.amount if plan.unit == "simulated_seconds" else furthest(lambda run: float(run.costs[-1]))
+    first = max(float(run.costs[0]) for run in every)
+    return grid, np.geomspace(min(first, seconds), seconds, POINTS)
+
+
+def _curve(spent: Sequence[NDArray[Any]], curves: Sequence[Values], grid: Values) -> Curve:
     rows = [statistics.on_grid(s, c, grid) for s, c in zip(spent, curves, strict=True)]
     return Curve(grid, *statistics.curve_band(np.stack(rows), resamples=CURVE_RESAMPLES))
 
 
-def _anytime(run: SearchedSeed) -> NDArray[np.float64]:
+def _anytime(run: SearchedSeed) -> Values:
     return statistics.anytime(run.rewards, run.scores)
 
 
@@ -226,7 +248,7 @@ def _progress(results: Results, run: SearchedSeed) -> NDArray[Any]:
     return run.unique if results.plan.unit == "unique" else np.arange(1, len(run.rewards) + 1)
 
 
-def _std(values: NDArray[np.float64]) -> float:
+def _std(values: Values) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 

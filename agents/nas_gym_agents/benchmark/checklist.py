@@ -100,8 +100,8 @@ def _comparing(results: Results) -> list[tuple[str, str, str]]:
         (
             "9",
             "Were there several runs with different seeds, and are they reported?",
-            f"Yes: {plan.seeds} of every method, environment and track, seeds {_seeds(plan.seeds)}. Interquartile means with "
-            "95 % bootstrap intervals over seeds, and means with standard deviations.",
+            f"Yes: {plan.seeds} of every method, environment and track, seeds {_seeds(plan.seeds)}. Interquartile "
+            "means with 95 % bootstrap intervals over seeds, and means with standard deviations.",
         ),
         (
             "10",
@@ -153,7 +153,11 @@ def _trained(facts: Mapping[str, Any]) -> str:
         return f"trained here ({facts['evaluator']})"
     source = facts.get("facts", {})
     told = source.get("source") or source.get("title") or source.get("citation")
-    return f"the table {facts['table']}" + (f", from {told}" if told else f"; its source: {AUTHORS}")
+    if told:
+        return f"the table {facts['table']}, from {told}; its training is its authors'"
+    if "recipe" in source:
+        return f"the table {facts['table']}; data, recipe and seeds are in its manifest: {source['recipe']}"
+    return f"the table {facts['table']}; its source: {AUTHORS}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

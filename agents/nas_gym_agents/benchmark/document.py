@@ -172,10 +172,11 @@ code { font: 0.88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ba
 pre { background: var(--band); padding: 0.8rem 1rem; border-radius: 6px; overflow-x: auto; }
 pre code { background: none; padding: 0; overflow-wrap: normal; }
 .wide { overflow-x: auto; margin: 1rem 0 1.4rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.92rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.88rem; }
 caption { text-align: left; color: var(--soft); padding: 0 0 0.5rem; max-width: 80ch; }
-th, td { padding: 0.36rem 0.85rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
-thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line); }
+th, td { padding: 0.34rem 0.6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line);
+  white-space: normal; vertical-align: bottom; }
 th[scope=row] { font-weight: 600; }
 th:first-child { text-align: left; padding-left: 0.4rem; }
 tbody tr:hover { background: var(--band); }

@@ -97,7 +97,7 @@ def final_figure(summary: Summary, env: str, theme: Theme = LIGHT) -> "Figure":
         for one in track.agents:
             place = ordered.index(one.agent) + shift
             jitter = place + spread.uniform(-0.1, 0.1, len(one.final))
-            faint = min(0.35, 12 / max(len(one.final), 1))
+            faint = min(0.7, 0.15 + 12 / len(one.final))
             axes.plot(100 * one.final, jitter, ".", color=colours[one.agent], alpha=faint, markersize=4, zorder=2)
             low, middle, high = (100 * value for value in (one.iqm.low, one.iqm.value, one.iqm.high))
             axes.plot([low, high], [place, place], color=theme.ink, linewidth=2, solid_capstyle="butt", zorder=4)

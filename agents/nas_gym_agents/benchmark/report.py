@@ -26,19 +26,19 @@ UNITS = {
     "simulated_seconds": "simulated seconds, repeats included",
 }
 _ANYTIME = (
-    "Score of the best so far: interquartile mean over seeds, bands are 95 % bootstrap intervals. A search that has ended "
-    "keeps its answer. The picture begins at 2 % of the budget."
+    "Score of the best so far: interquartile mean over seeds, bands are 95 % bootstrap intervals. A search that has "
+    "ended keeps its answer. The picture begins at 2 % of the budget."
 )
 _FINAL = (
     "Answers at the end: every dot is a search, marks are interquartile means, bars their 95 % bootstrap intervals."
 )
 _IMPROVEMENT = (
-    "Probability that a search of the row's agent ends better than one of the column's (ties count half); bold where the "
-    "95 % interval excludes 0.5."
+    "Probability that a search of the row's agent ends better than one of the column's (ties count half); bold where "
+    "the 95 % interval excludes 0.5."
 )
 _NOISE = (
-    "On a noisy track a draw is added to the reward of every row and stays the same within a search, as if every network "
-    "had been trained once; it is seeded by the search's seed, so that all agents meet the same noise."
+    "On a noisy track a draw is added to the reward of every row and stays the same within a search, as if every "
+    "network had been trained once; it is seeded by the search's seed, so that all agents meet the same noise."
 )
 _DRAWN: Mapping[str, Callable[[Summary, str, Theme], "Figure"]] = {
     "anytime": anytime_figure,
@@ -132,18 +132,25 @@ def _in_short(track: TrackSummary) -> str:
     return f"{text}, and is ahead of every other agent on the same seeds." if others else f"{text}."
 
 
-def _final_rows(track: TrackSummary) -> Rows:
+def final_table(track: TrackSummary) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of what was reached at the end, the highest interquartile mean first."""
     known = all(one.regret is not None for one in track.agents)
     header = ["agent", "IQM [95 %]", "mean ± std", *(["regret [95 %]", "optimum found"] if known else [])]
     header += ["mean rank [95 %]", "evaluations", "different"]
     rows = []
-    for place, one in enumerate(track.ordered):
-        iqm = _interval(one.iqm)
-        row = [one.agent, f"**{iqm}**" if place == 0 else iqm, f"{_percent(one.mean)} ± {_percent(one.std)}"]
+    for one in track.ordered:
+        row = [one.agent, _interval(one.iqm), f"{_percent(one.mean)} ± {_percent(one.std)}"]
         if one.regret is not None and known:
             row += [_interval(one.regret), f"{100 * (one.hits or 0):.0f} %"]
         row += [_plain(one.rank), f"{one.evaluations:,.0f}", f"{one.unique:,.0f}"]
         rows.append(row)
+    return header, rows
+
+
+def _final_rows(track: TrackSummary) -> Rows:
+    header, rows = final_table(track)
+    rows[0][1] = f"**{rows[0][1]}**"
+    known = any(one.regret is not None for one in track.agents)
     note = f"{len(track.agents[0].final)} searches a row. IQM: mean of the middle half of the seeds. "
     note += "Regret: points below the best score of the table. " if known else ""
     return Rows(header, rows, note + "Evaluations and different candidates are medians.")

@@ -210,7 +210,7 @@ def _draw_curves(axes: "Axes", curves: Sequence[tuple[str, Curve]], theme: Theme
         axes.fill_between(
             curve.spent, 100 * curve.low, 100 * curve.high, step="post", color=colour, alpha=0.15, linewidth=0
         )
-        steps = {"drawstyle": "steps-post", "linewidth": 1.8, "zorder": 3}
+        steps: dict[str, Any] = {"drawstyle": "steps-post", "linewidth": 1.8, "zorder": 3}
         axes.plot(curve.spent, 100 * curve.middle, dashes, color=colour, **steps)
     axes.set_xscale("log")
     last = max(float(curve.spent[-1]) for _, curve in curves)

@@ -1,6 +1,6 @@
 """Checking claims: every claimed candidate is replayed from its decisions, and what is said of it recomputed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, NasGymError, OutOfSpaceError, RunError
 from nas_gym.evaluation import TabularEvaluator, evaluate
 from nas_gym_agents.benchmark.facts import table_digest
-from nas_gym_agents.benchmark.plan import Plan
+from nas_gym_agents.benchmark.plan import EnvPlan, Plan
 from nas_gym_agents.benchmark.recording import unique_so_far
 from nas_gym_agents.benchmark.results import PLAN_FILE, Results
 from nas_gym_agents.benchmark.submission import TEMPLATE, Submission, read_submission
@@ -83,7 +83,7 @@ def check_results(results: Results) -> Iterator[Checked]:
             told = "" if digest == facts.get("digest") else f"the digest here is {digest}, not {facts.get('digest')}"
             yield Checked(f"{env_plan.id}: the table is the same", not told, told)
         for track, noise in plan.tracks.items():
-            replay = _Replay(plan, lambda seed, e=env_plan, n=noise: e.make(n, seed if n else 0), env_plan.score, noise)
+            replay = _Replay(env_plan, noise)
             for agent in plan.agents:
                 yield _check_agent(results, replay, env_plan.id, track, agent)
 
@@ -130,10 +130,9 @@ def _replayed(env: ArchitectureEnv, score: str | None, candidate: Candidate) -> 
 class _Replay:
     """Answers to decisions, remembered; with noise they depend on the seed."""
 
-    def __init__(self, plan: Plan, make: Callable[[int], ArchitectureEnv], score: str | None, noise: float) -> None:
-        self.plan = plan
-        self._make, self._score, self._noise = make, score, noise
-        self._env = make(0)
+    def __init__(self, env_plan: EnvPlan, noise: float) -> None:
+        self._plan, self._noise = env_plan, noise
+        self._env = env_plan.make(noise)
         self._seed = 0
         self._candidates: dict[tuple[int, ...], Candidate | str] = {}
         self._answers: dict[str, tuple[float, float, float]] = {}
@@ -152,12 +151,12 @@ class _Replay:
     def answer(self, candidate: Candidate, seed: int) -> tuple[float, float, float]:
         """Return reward, score and cost."""
         if self._noise and seed != self._seed:
-            self._env, self._seed = self._make(seed), seed
+            self._env, self._seed = self._plan.make(self._noise, seed), seed
             self._answers.clear()
         known = self._answers.get(candidate.key)
         if known is None:
             (evaluation,) = evaluate(self._env.evaluator, [candidate])
-            reward, score = _replayed(self._env, self._score, candidate)
+            reward, score = _replayed(self._env, self._plan.score, candidate)
             known = self._answers[candidate.key] = reward, score, evaluation.cost_seconds
         return known
 
@@ -224,6 +223,7 @@ def _check_search(plan: Plan, seed: int, keys: Sequence[str], found: Values, cla
                 f"seed {seed}, evaluation {i + 1}: {name} is {values[i]:.6f}, not {claimed[name][i]:.6f} "
                 f"({len(wrong)} of {len(values)} evaluations of this search are wrong)"
             )
-    spent = {"evaluations": np.arange(1, len(keys) + 1), "unique": unique, "simulated_seconds": costs}[plan.unit]
+    counted: dict[str, NDArray[Any]] = {"evaluations": np.arange(1, len(keys) + 1), "unique": unique}
+    spent = counted.get(plan.unit, costs)
     if len(spent) > 1 and spent[-2] >= plan.amount:
         raise _WrongError(f"seed {seed}: the search went on after its budget was spent")

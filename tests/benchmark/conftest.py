@@ -1,6 +1,5 @@
 """A small benchmark that is run once."""
 
-from pathlib import Path
 
 import pytest
 

@@ -63,8 +63,6 @@ def test_noise_is_the_same_for_all_agents_at_a_seed(results: Results) -> None:
     per_row = noisy.groupby(["seed", "key"])["reward"]
     assert (per_row.nunique() == 1).all()
     assert (per_row.count() > 1).any()
-    apart = noisy["reward"] - noisy["score"].index.map(frame["reward"])  # of itself
-    assert (apart == 0).all()
     assert noisy.groupby("key")["reward"].nunique().max() > 1
 
 

@@ -20,12 +20,24 @@ from nas_gym_agents.benchmark.validating import validate
 LEADERBOARD = Path(__file__).parents[2] / "leaderboard"
 
 
-def changed(results: Results, folder: Path, change: Callable[[pd.DataFrame], None]) -> Path:
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def changed(results: Results, folder: Path, change: Change) -> Path:
     shutil.copytree(results.path, folder)
-    frame = results.frame
-    change(frame)
+    frame = change(results.frame)
     pq.write_table(pa.Table.from_pandas(frame, schema=schema(), preserve_index=False), folder / "results.parquet")
     return folder
+
+
+def put(column: str, value: object) -> Change:
+    """Return a function that changes one cell."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.at[7, column] = value
+        return frame
+
+    return change
 
 
 def test_true_claims_hold(results: Results) -> None:
@@ -34,15 +46,15 @@ def test_true_claims_hold(results: Results) -> None:
     assert all(one.holds for one in checked), checked
 
 
-LIES: dict[str, Callable[[pd.DataFrame], None]] = {
-    "reward": lambda frame: frame.__setitem__("reward", frame["reward"].where(frame.index != 7, 0.99)),
-    "score": lambda frame: frame.__setitem__("score", frame["score"].where(frame.index != 7, 0.99)),
-    "unique": lambda frame: frame.__setitem__("unique", frame["unique"].where(frame.index != 7, 1)),
-    "cost_seconds": lambda frame: frame.__setitem__("cost_seconds", frame["cost_seconds"].where(frame.index != 7, 1.0)),
-    "not x": lambda frame: frame.__setitem__("key", frame["key"].where(frame.index != 7, "x")),
-    "allowed are": lambda frame: frame.at.__setitem__((7, "actions"), [0, 99]),
-    "numbered": lambda frame: frame.drop(index=7, inplace=True),  # noqa: PD002
-    "seeds 0 to 4": lambda frame: frame.drop(index=frame.index[frame["seed"] == 2], inplace=True),  # noqa: PD002
+LIES: dict[str, Change] = {
+    "reward": put("reward", 0.99),
+    "score": put("score", 0.99),
+    "unique": put("unique", 1),
+    "cost_seconds": put("cost_seconds", 1.0),
+    "not x": put("key", "x"),
+    "allowed are": put("actions", [0, 99]),
+    "numbered": lambda frame: frame.drop(index=7),
+    "seeds 0 to 4": lambda frame: frame[frame["seed"] != 2],
 }
 
 
@@ -61,7 +73,7 @@ def test_a_search_beyond_its_budget_is_found(results: Results, tmp_path: Path) -
     content = json.loads((results.path / "plan.json").read_text())
     content["plan"]["amount"] = 20
     (tmp_path / "copy" / "plan.json").write_text(json.dumps(content))
-    assert "budget" in [one for one in validate(tmp_path / "copy") if not one.holds][0].detail
+    assert "budget" in next(one for one in validate(tmp_path / "copy") if not one.holds).detail
 
 
 def test_another_table_is_found(results: Results, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def _figure(size: tuple[float, float], theme: Theme) -> "Figure":
                 spine.set_visible(name in ("left", "bottom"))
             axes.xaxis.label.set_color(theme.ink)
             axes.yaxis.label.set_color(theme.ink)
-            for title in (axes.title, axes._left_title):  # type: ignore[attr-defined]
+            for title in (axes.title, axes._left_title):
                 title.set_color(theme.ink)
                 title.set_fontsize(11)
             axes.grid(color=theme.grid, linewidth=0.8)

@@ -86,13 +86,20 @@ def _do(plan: Plan, taking_part: Mapping[str, Entrant], folder: Path, workers: i
     before = len(pieces) - len(left)
     if watch is not None:
         watch(before, len(pieces))
-    if workers == 1 or len(left) < 2:
-        finished = (do_chunk(plan, taking_part[chunk.agent], chunk, folder) for chunk in left)
-    else:
-        finished = _in_processes(plan, taking_part, left, folder, workers)
+    alone = workers == 1 or len(left) < 2
+    finished = (_here if alone else _in_processes)(plan, taking_part, left, folder, workers)
     for done, _ in enumerate(finished, start=before + 1):
         if watch is not None:
             watch(done, len(pieces))
+
+
+def _here(
+    plan: Plan, taking_part: Mapping[str, Entrant], left: list[Chunk], folder: Path, workers: int
+) -> Iterator[None]:
+    """Yield as often as a piece is done, in this process."""
+    for chunk in left:
+        do_chunk(plan, taking_part[chunk.agent], chunk, folder)
+        yield None
 
 
 def _in_processes(

@@ -55,7 +55,7 @@ def test_show_gives_the_history_in_order(run: Path) -> None:
 def test_show_is_readable(run: Path) -> None:
     text = call("show", run).stdout
     assert "Best networks" in text
-    assert "no policy" in text
+    assert "No policy" in text
     assert "Where to look next" in text
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.table_commands import table_app
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(table_app, name="table")
+app.add_typer(bench_app, name="bench")
+app.command()(validate)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

@@ -109,8 +109,8 @@ class RunDirectory:
             "settings_hash": settings_hash(settings),
             "state": "running",
             "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "versions": _versions(),
-            "hardware": _hardware(),
+            "versions": versions(),
+            "hardware": hardware(),
             "result": None,
             **facts,
         }
@@ -212,7 +212,8 @@ def _locked(path: Path) -> FileLock:
     return lock
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a history."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -222,5 +223,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
+    """Return what machine this is."""
     return {"machine": platform.machine(), "system": platform.system(), "processors": os.cpu_count()}

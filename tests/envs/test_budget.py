@@ -61,7 +61,13 @@ def test_repeats_cost_evaluations_but_no_unique_ones() -> None:
     for _ in range(5):
         assert episode(env, FIRST)[2]
     assert env.budget is not None
-    assert env.budget.spent == {"evaluations": 5, "unique": 1, "epochs": 1, "cost_seconds": 1.0}
+    assert env.budget.spent == {
+        "evaluations": 5,
+        "unique": 1,
+        "epochs": 1,
+        "cost_seconds": 1.0,
+        "simulated_seconds": 5.0,
+    }
     assert not env.budget.exhausted
     assert episode(env, SECOND)[2]
     assert env.budget.spent["unique"] == 2
@@ -84,7 +90,13 @@ def test_unique_counts_first_appearances_whoever_trained_them() -> None:
         episode(env, FIRST)
         episode(env, SECOND)
         assert env.budget is not None
-        assert env.budget.spent == {"evaluations": 2, "unique": 2, "epochs": 2, "cost_seconds": 2.0}
+        assert env.budget.spent == {
+            "evaluations": 2,
+            "unique": 2,
+            "epochs": 2,
+            "cost_seconds": 2.0,
+            "simulated_seconds": 2.0,
+        }
         assert env.budget.exhausted
     assert len(evaluator.keys) == 2
 
@@ -174,13 +186,32 @@ def test_charges_are_those_of_the_evaluation() -> None:
     evaluation = Evaluation(key="a", accuracy=0.5, curve=(0.1, 0.5), cost_seconds=1.5, train_seconds=9.0)
     budget.charge(evaluation)
     budget.charge(evaluation)
-    assert budget.spent == {"evaluations": 2, "unique": 1, "epochs": 2, "cost_seconds": 1.5}
+    assert budget.spent == {"evaluations": 2, "unique": 1, "epochs": 2, "cost_seconds": 1.5, "simulated_seconds": 3.0}
+
+
+@pytest.mark.parametrize(("limit", "queries"), [(5.0, 4), (4.5, 3), (1.5, 1), (0.1, 1), (6.0, 4)])
+def test_simulated_seconds_are_charged_every_time_and_the_last_query_may_overshoot(limit: float, queries: int) -> None:
+    """As NATS-Bench counts: ``while total_cost < budget: total_cost += cost of the query``, whatever was known."""
+    env = tiny_env(
+        CountingEvaluator(cost_seconds=1.5), budget=Budget(simulated_seconds=limit)
+    )  # the same candidate again and again
+    assert env.budget is not None
+    assert not env.budget.foreseeable
+    for query in range(1, queries + 1):
+        assert not env.budget.exhausted
+        assert episode(env, FIRST)[2]
+        assert env.budget.spent["simulated_seconds"] == 1.5 * query
+    assert env.budget.exhausted
+    assert env.budget.spent["cost_seconds"] == 1.5
+    env.reset()
+    assert env.step(0)[4]["budget_spent"]
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         {},
+        {"simulated_seconds": 0},
         {"idle_episodes": 5},
         {"evaluations": 0},
         {"unique": -1},

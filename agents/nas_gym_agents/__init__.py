@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from nas_gym_agents.genetic import Genetic
     from nas_gym_agents.late_rewards import LateRewards
     from nas_gym_agents.maskable_ppo import MaskablePPOSearch
+    from nas_gym_agents.model_ppo import ModelPPOSearch
     from nas_gym_agents.ppo import PPOSearch
     from nas_gym_agents.random_search import RandomSearch
     from nas_gym_agents.recorder import DecisionRecorder
@@ -25,6 +26,7 @@ _PLACES = {
     "Genetic": "genetic",
     "LateRewards": "late_rewards",
     "MaskablePPOSearch": "maskable_ppo",
+    "ModelPPOSearch": "model_ppo",
     "PPOSearch": "ppo",
     "RandomSearch": "random_search",
     "Recorder": "agent",
@@ -45,6 +47,7 @@ __all__ = [
     "Genetic",
     "LateRewards",
     "MaskablePPOSearch",
+    "ModelPPOSearch",
     "PPOSearch",
     "RandomSearch",
     "Recorder",

@@ -22,6 +22,10 @@ AGENTS: dict[str, tuple[str, str]] = {
         "nas_gym_agents.genetic:Genetic",
         "genetic algorithm over decision sequences, repaired through the masks (DEAP)",
     ),
+    "model-ppo": (
+        "nas_gym_agents.model_ppo:ModelPPOSearch",
+        "PPO trained on what a reward model imagines (a Gaussian process that sees networks); its best proposals count",
+    ),
     "random": ("nas_gym_agents.random_search:RandomSearch", "uniform over the legal actions of every step"),
 }
 

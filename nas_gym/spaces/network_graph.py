@@ -49,9 +49,7 @@ def subtree_counts(graph: NetworkGraph, depth: int = DEPTH) -> Counter[str]:
     names = ["input", *[label for label, _ in graph]]  # of position -1, 0, …
     counts: Counter[str] = Counter()
     for level in range(1, depth + 1):
-        names = ["input"] + [
-            f"{label}<{','.join(sorted([names[i + 1] for i in inputs]))}>" for label, inputs in graph
-        ]
+        names = ["input"] + [f"{label}<{','.join(sorted([names[i + 1] for i in inputs]))}>" for label, inputs in graph]
         counts.update([f"{level}:{name}" for name in names[1:]])
     return counts
 

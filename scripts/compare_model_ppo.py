@@ -34,6 +34,7 @@ class Asked:
         self.evaluator, self.rows = evaluator, dict[int, None]()
 
     def submit(self, candidates: Any, **options: Any) -> Any:
+        """Note the rows, and ask."""
         for candidate in candidates:
             self.rows.setdefault(self.evaluator.table.rows[candidate.key])
         return self.evaluator.submit(candidates, **options)

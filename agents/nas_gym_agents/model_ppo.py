@@ -1,4 +1,4 @@
-"""Model-based PPO: a policy trained on the rewards that a model imagines; its best proposals are evaluated, in rounds."""
+"""Model-based PPO: a policy learns from rewards that a model imagines; its best proposals are evaluated, in rounds."""
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
@@ -58,9 +58,9 @@ class ModelPPOSearch:
     proposals: int = 5
     optimism: float = 1.0
     neighbours_of: int = 3
-    updates: int = 6
+    updates: int = 4
     imagined: int = 64
-    n_epochs: int = 4
+    n_epochs: int = 2
     learning_rate: float = 3e-3
     entropy: float = 0.02
     known: float = 1.0
@@ -337,7 +337,7 @@ class Imagination:
             return []
         posterior, features = self._posterior(self._new), self._archive.features
         numbers = [self._archive.number(identity, prefix) for identity, prefix in self._new.items()]
-        prefixes, chosen = list(self._new.values()), []
+        prefixes, chosen = list(self._new.values()), list[Prefix]()
         open_ = np.ones(len(prefixes), dtype=bool)
         while open_.any() and len(chosen) < n:
             bounds = np.where(open_, posterior.mean + self._settings.optimism * posterior.deviation, -np.inf)

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, solve_triangular
+from scipy.linalg import solve_triangular
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
@@ -137,15 +137,6 @@ class GaussianProcess:
         variance = np.maximum(1.0 - (whitened**2).sum(axis=0), LEAST_VARIANCE)
         mean = self._mean + whitened.T @ self._white
         return Posterior(mean, np.sqrt(variance * self.scale), whitened, self.scale, self.kernel.noise)
-
-    def left_out(self) -> Vector:
-        """Return what the known would be expected to have if each alone were not known, float64 (n,).
-
-        In closed form (Rasmussen and Williams 2006, equation 5.12), the constant mean being kept.
-        """
-        inverse = cho_solve((self._factor, True), np.eye(len(self._white)), check_finite=False)
-        solved = solve_triangular(self._factor, self._white, lower=True, trans="T", check_finite=False)
-        return self._mean + self._factor @ self._white - solved / np.diag(inverse)
 
 
 def fitted(start: Kernel, similarities: Similarities, targets: Vector) -> GaussianProcess:

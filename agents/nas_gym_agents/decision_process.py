@@ -120,6 +120,12 @@ def process_of(env: gym.Env[Any, Any]) -> SpaceProcess | SeenProcess:
     return SeenProcess(env)
 
 
+def decisions_of(process: DecisionProcess, prefix: Prefix) -> tuple[tuple[int, int], ...]:
+    """Return the decisions of a legal prefix, as pairs of slot and action."""
+    states = [process.state(prefix[:place]) for place in range(len(prefix))]
+    return tuple([(state[0], action) for state, action in zip(states, prefix, strict=True) if state is not None])
+
+
 def random_prefix(process: DecisionProcess, generator: np.random.Generator) -> Prefix:
     """Return a complete prefix, uniform over the legal actions of every step."""
     prefix: Prefix = ()

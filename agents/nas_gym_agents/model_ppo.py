@@ -5,12 +5,11 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -20,13 +19,14 @@ from nas_gym.randomness import isolated_generators
 from nas_gym.spaces import Prefix
 from nas_gym_agents.agent import Choose, Mask, Recorder, SearchResult, capacity, play_all
 from nas_gym_agents.decision_process import SeenProcess, neighbours, process_of, random_prefix
+from nas_gym_agents.imagination import Archive, Imagination
 from nas_gym_agents.imagined_env import ImaginedVecEnv
-from nas_gym_agents.network_features import FeatureTable
-from nas_gym_agents.reward_model import GaussianProcess, Kernel, Posterior, fitted, normal_scores
+from nas_gym_agents.reward_prior import RewardPrior
 from nas_gym_agents.sb3_search import PolicyFile
+from nas_gym_agents.warm_start import WarmStart
 
 ATTEMPTS = 50  # random candidates that were evaluated before, one after the other, before one is played again
-MOST_FITTED = 1000  # evaluations the model is fitted on: the best half and the latest half of so many
+PRIOR_POOL = 500  # random candidates that a prior chooses the first ones from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,8 @@ class ModelPPOSearch:
             rewards' normal scores.
         hidden: Units of the two hidden layers of actor and critic.
     """
+
+    warm_start_from: ClassVar[str] = "evaluations"
 
     name: str = "model-ppo"
     initial: int = 12
@@ -83,6 +85,7 @@ class ModelPPOSearch:
         seed: int,
         recorder: Recorder | None = None,
         policy_file: PolicyFile | None = None,
+        warm_start: WarmStart | None = None,
     ) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent`.
 
@@ -92,12 +95,14 @@ class ModelPPOSearch:
             seed: Of the search.
             recorder: Told of the episodes that were really evaluated.
             policy_file: Where the policy is saved after every round; None: nowhere.
+            warm_start: Evaluations of another search, which give the model a prior mean (`RewardPrior`) and choose half
+                of the first candidates.
         """
         threads = torch.get_num_threads()
         with isolated_generators(seed):
             torch.set_num_threads(1)
             try:
-                return _Search(self, env, seed, recorder, policy_file).run()
+                return _Search(self, env, seed, recorder, policy_file, warm_start).run()
             finally:
                 torch.set_num_threads(threads)
 
@@ -136,12 +141,14 @@ class _Search:
         seed: int,
         recorder: Recorder | None,
         policy_file: PolicyFile | None,
+        warm_start: WarmStart | None,
     ) -> None:
         self._settings, self._env, self._seed = settings, env, seed
         self._recorder, self._policy_file = recorder, policy_file
         self._generator = np.random.default_rng(seed)
         self._process = process_of(env)
-        self._archive = Archive(self._process)
+        self._prior = None if warm_start is None else RewardPrior(self._process, warm_start, env)
+        self._archive = Archive(self._process, self._prior)
         self._kernel = self._archive.kernel
         self._policy: OnPolicyAlgorithm | None = None
         self._spent = False
@@ -149,7 +156,7 @@ class _Search:
 
     def run(self) -> SearchResult:
         settings, size = self._settings, max(self._settings.proposals, capacity(self._env))
-        self._play(self._random(settings.initial))
+        self._play(self._first(settings.initial))
         rounds = 0
         while not self._spent:
             self._play(self._proposed(size) or self._random(size))
@@ -167,7 +174,7 @@ class _Search:
             self.result = self.result.better(played)
             if isinstance(self._process, SeenProcess):
                 self._process.note(played.actions, None)
-            self._archive.add(played.actions, played.slots, played.reward)
+            self._archive.add(played.actions, played.reward)
 
     def _choices(self, wanted: Sequence[Prefix]) -> Iterator[Choose]:
         for prefix in wanted:
@@ -180,6 +187,21 @@ class _Search:
         fits = place < len(prefix) and legal[prefix[place]]
         way.append(prefix[place] if fits else int(self._generator.choice(np.flatnonzero(legal))))
         return way[-1]
+
+    def _first(self, n: int) -> list[Prefix]:
+        """Return the first candidates: random ones; half of them the best that a prior knows of, where there is one."""
+        if self._prior is None:
+            return self._random(n)
+        process, best = self._process, self._prior.best(self._settings.neighbours_of)
+        pool = [*best, *[other for prefix in best for other in neighbours(process, prefix)]]
+        pool += [random_prefix(process, self._generator) for _ in range(PRIOR_POOL)]
+        order = np.argsort(-self._prior(pool), kind="stable")
+        chosen = {process.identity(prefix): prefix for prefix in self._random(n - n // 2)}
+        for place in order:
+            if len(chosen) >= n:
+                break
+            chosen.setdefault(process.identity(pool[place]), pool[place])
+        return list(chosen.values())
 
     def _random(self, n: int) -> list[Prefix]:
         """Return random candidates, distinct and new where `ATTEMPTS` find any."""
@@ -202,13 +224,13 @@ class _Search:
             return []
         model = archive.fit(self._kernel)
         self._kernel = model.process.kernel
-        imagination = Imagination(archive, model, settings)
+        imagination = Imagination(archive, model, optimism=settings.optimism, known=settings.known)
         self._learn(imagination)
         for prefix in archive.best(settings.neighbours_of):
             imagination(neighbours(self._process, prefix))
         return imagination.proposals(n)
 
-    def _learn(self, imagination: "Imagination") -> None:
+    def _learn(self, imagination: Imagination) -> None:
         settings, process = self._settings, self._process
         env = ImaginedVecEnv(process, imagination, settings.imagined)
         if self._policy is None or self._policy.observation_space != env.observation_space:
@@ -221,129 +243,3 @@ class _Search:
             unfinished = place.with_name("policy-unfinished.zip")
             self._policy.save(unfinished)
             unfinished.replace(place)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A model and what it was fitted on.
-
-    Attributes:
-        process: The Gaussian process; its targets are normal scores.
-        numbers: Of the candidates, in the feature table.
-    """
-
-    process: GaussianProcess
-    numbers: list[int]
-
-
-class Archive:
-    """What was evaluated, and the features of all candidates that anybody asked for.
-
-    Args:
-        process: The decisions.
-    """
-
-    def __init__(self, process: Any) -> None:
-        self._process = process
-        self.features = FeatureTable(networks=process.networks)
-        self.rewards: dict[Hashable, float] = {}  # the mean, by identity, in order
-        self._counts: dict[Hashable, int] = {}
-        self._prefixes: dict[Hashable, Prefix] = {}
-        self._numbers: dict[Hashable, int] = {}
-
-    @property
-    def kernel(self) -> Kernel:
-        """The kernel to begin with: all parts alike."""
-        n = self.features.n_parts
-        return Kernel(weights=tuple([1 / n] * n))
-
-    def add(self, prefix: Prefix, slots: Sequence[int], reward: float) -> None:
-        """Note an evaluation; rewards of the same candidate are averaged."""
-        if self._process.state(prefix) is not None:
-            return  # cut short by something illegal: no candidate
-        identity = self._process.identity(prefix)
-        count = self._counts.get(identity, 0)
-        self.rewards[identity] = (self.rewards.get(identity, 0.0) * count + reward) / (count + 1)
-        self._counts[identity] = count + 1
-        self._prefixes.setdefault(identity, prefix)
-        self.number(identity, prefix)
-
-    def number(self, identity: Hashable, prefix: Prefix) -> int:
-        """Return the number of a candidate in the feature table."""
-        number = self._numbers.get(identity)
-        if number is None:
-            slots = [self._process.state(prefix[:place])[0] for place in range(len(prefix))]
-            decisions = tuple(zip(slots, prefix, strict=True))
-            number = self._numbers[identity] = self.features.add(decisions, self._process.graph(prefix))
-        return number
-
-    def fit(self, start: Kernel) -> Fit:
-        """Return the model of all evaluations, or of `MOST_FITTED` of them."""
-        identities = list(self.rewards)
-        scores = normal_scores(np.array([self.rewards[identity] for identity in identities]))
-        kept = np.arange(len(identities))
-        if len(kept) > MOST_FITTED:
-            latest, best = kept[-MOST_FITTED // 2 :], np.argsort(-scores, kind="stable")[: MOST_FITTED // 2]
-            kept = np.union1d(latest, best)
-        numbers = [self._numbers[identities[i]] for i in kept]
-        return Fit(fitted(start, self.features.similarities(numbers, numbers), scores[kept]), numbers)
-
-    def best(self, n: int) -> list[Prefix]:
-        """Return the prefixes of the best evaluations."""
-        order = sorted(self.rewards, key=lambda identity: -self.rewards[identity])
-        return [self._prefixes[identity] for identity in order[:n]]
-
-
-class Imagination:
-    """Judges complete prefixes by a model, and remembers what it was asked.
-
-    Args:
-        archive: What was evaluated.
-        fit: The model.
-        settings: Optimism, and what is taken from the known.
-    """
-
-    def __init__(self, archive: Archive, fit: Fit, settings: ModelPPOSearch) -> None:
-        self._archive, self._fit, self._settings = archive, fit, settings
-        self._identities: dict[Prefix, Hashable] = {}
-        self._values: dict[Hashable, float] = {}
-        self._new: dict[Hashable, Prefix] = {}
-
-    def __call__(self, prefixes: Sequence[Prefix]) -> NDArray[np.float64]:
-        """Return the imagined rewards: upper confidence bounds; of known candidates the mean, lowered."""
-        fresh: dict[Hashable, Prefix] = {}
-        for prefix in prefixes:
-            if prefix not in self._identities:
-                self._identities[prefix] = self._archive._process.identity(prefix)
-            if self._identities[prefix] not in self._values:
-                fresh[self._identities[prefix]] = prefix
-        if fresh:
-            posterior = self._posterior(fresh)
-            values = posterior.mean + self._settings.optimism * posterior.deviation
-            for identity, value, mean in zip(fresh, values.tolist(), posterior.mean.tolist(), strict=True):
-                known = identity in self._archive.rewards
-                self._values[identity] = mean - self._settings.known if known else value
-                if not known:
-                    self._new[identity] = fresh[identity]
-        return np.array([self._values[self._identities[prefix]] for prefix in prefixes])
-
-    def _posterior(self, candidates: dict[Hashable, Prefix]) -> Posterior:
-        numbers = [self._archive.number(identity, prefix) for identity, prefix in candidates.items()]
-        return self._fit.process.posterior(self._archive.features.similarities(numbers, self._fit.numbers))
-
-    def proposals(self, n: int) -> list[Prefix]:
-        """Return the new candidates with the highest bounds, each chosen as if the ones before were evaluated."""
-        if not self._new:
-            return []
-        posterior, features = self._posterior(self._new), self._archive.features
-        numbers = [self._archive.number(identity, prefix) for identity, prefix in self._new.items()]
-        prefixes, chosen = list(self._new.values()), list[Prefix]()
-        open_ = np.ones(len(prefixes), dtype=bool)
-        while open_.any() and len(chosen) < n:
-            bounds = np.where(open_, posterior.mean + self._settings.optimism * posterior.deviation, -np.inf)
-            place = int(np.argmax(bounds))
-            chosen.append(prefixes[place])
-            open_[place] = False
-            covariances = self._fit.process.kernel(features.similarities(numbers, [numbers[place]]))[:, 0]
-            posterior = posterior.believed(place, covariances)
-        return chosen

@@ -23,8 +23,9 @@ from nas_gym.spaces.network_graph import (
 )
 from nas_gym_agents.agent import SearchAgent, Taken
 from nas_gym_agents.decision_process import SeenProcess, SpaceProcess, neighbours, process_of, random_prefix
+from nas_gym_agents.imagination import Archive, Imagination
 from nas_gym_agents.imagined_env import ImaginedVecEnv
-from nas_gym_agents.model_ppo import Archive, Imagination, ModelPPOSearch
+from nas_gym_agents.model_ppo import ModelPPOSearch
 from nas_gym_agents.network_features import FeatureTable
 from nas_gym_agents.random_search import RandomSearch
 from nas_gym_agents.reward_model import GaussianProcess, Kernel, fitted, normal_scores, simplex
@@ -251,14 +252,13 @@ def test_known_candidates_are_worth_their_mean_lowered() -> None:
     generator = np.random.default_rng(0)
     cells = [tuple(generator.integers(5, size=6).tolist()) for _ in range(20)]
     for cell in cells:
-        archive.add(cell, range(6), float(sum(cell)))
-    settings = ModelPPOSearch(known=2.0, optimism=1.5)
-    imagination = Imagination(archive, archive.fit(archive.kernel), settings)
+        archive.add(cell, float(sum(cell)))
+    imagination = Imagination(archive, archive.fit(archive.kernel), optimism=1.5, known=2.0)
     new = (0, 1, 2, 3, 4, 0)
     values = imagination([cells[0], new, new])
     assert values[1] == values[2]
     assert imagination.proposals(5) == [new]
-    lower = Imagination(archive, archive.fit(archive.kernel), ModelPPOSearch(known=0.0, optimism=0.0))
+    lower = Imagination(archive, archive.fit(archive.kernel), optimism=0.0, known=0.0)
     assert values[0] == pytest.approx(lower([cells[0]])[0] - 2.0)
     assert values[1] > lower([new])[0]
 

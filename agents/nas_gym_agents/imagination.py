@@ -16,6 +16,7 @@ from nas_gym_agents.reward_prior import RewardPrior
 MOST_FITTED = 1000  # evaluations the model is fitted on: the best half and the latest half of so many
 TRUST = 0.5  # what a prior's ranking is taken to be worth before anything was evaluated …
 TRUSTED = 5  # … and for how many evaluations that counts
+TURNS = (0, 1, -1)  # of the exponent of the spread
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,13 @@ class Imagination:
         posterior = self._fit.process.posterior(self._archive.features.similarities(numbers, self._fit.numbers))
         return replace(posterior, mean=posterior.mean + self._fit.prior_mean(list(candidates.values())))
 
-    def proposals(self, n: int) -> list[Prefix]:
-        """Return the new candidates with the highest bounds, each chosen as if the ones before were evaluated."""
+    def proposals(self, n: int, spread: float = 1.0) -> list[Prefix]:
+        """Return the new candidates with the highest bounds, each chosen as if the ones before were evaluated.
+
+        Args:
+            n: Most of them.
+            spread: The optimism is multiplied by 1, this, and one over this in turn.
+        """
         if not self._new:
             return []
         posterior, features = self._posterior(self._new), self._archive.features
@@ -165,7 +171,8 @@ class Imagination:
         prefixes, chosen = list(self._new.values()), list[Prefix]()
         open_ = np.ones(len(prefixes), dtype=bool)
         while open_.any() and len(chosen) < n:
-            bounds = np.where(open_, posterior.mean + self._optimism * posterior.deviation, -np.inf)
+            optimism = self._optimism * spread ** TURNS[len(chosen) % len(TURNS)]
+            bounds = np.where(open_, posterior.mean + optimism * posterior.deviation, -np.inf)
             place = int(np.argmax(bounds))
             chosen.append(prefixes[place])
             open_[place] = False

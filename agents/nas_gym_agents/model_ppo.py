@@ -42,6 +42,7 @@ class ModelPPOSearch:
         initial: Random candidates before the first round, at least 2.
         proposals: Candidates that a round evaluates; as many as the environment works on at once, if that is more.
         optimism: Standard deviations that are added to the expected reward.
+        spread: The proposals of a round take the optimism times 1, this, and one over this, in turn; at least 1.
         neighbours_of: Of how many of the best evaluations the candidates one decision away may be proposed too.
         updates: PPO updates a round.
         imagined: Imagined episodes of an update.
@@ -59,6 +60,7 @@ class ModelPPOSearch:
     initial: int = 12
     proposals: int = 5
     optimism: float = 1.0
+    spread: float = 1.0
     neighbours_of: int = 3
     updates: int = 4
     imagined: int = 64
@@ -73,6 +75,7 @@ class ModelPPOSearch:
         wrong = [name for name, low in {**least, "hidden": 1}.items() if getattr(self, name) < low]
         wrong += [n for n in ("optimism", "entropy", "known") if not 0 <= getattr(self, n) < math.inf]
         wrong += [] if 0 < self.learning_rate < math.inf else ["learning_rate"]
+        wrong += [] if 1 <= self.spread < math.inf else ["spread"]
         if wrong:
             raise ConfigurationError(
                 f"model-ppo's settings are out of range: {', '.join(f'{n}={getattr(self, n)!r}' for n in wrong)}"
@@ -228,7 +231,7 @@ class _Search:
         self._learn(imagination)
         for prefix in archive.best(settings.neighbours_of):
             imagination(neighbours(self._process, prefix))
-        return imagination.proposals(n)
+        return imagination.proposals(n, settings.spread)
 
     def _learn(self, imagination: Imagination) -> None:
         settings, process = self._settings, self._process

@@ -84,7 +84,7 @@ def read_warm_start(path: str | Path, agent: Any, slots: Sequence[Slot]) -> Warm
     kind = getattr(agent, "warm_start_from", None)
     if kind is None:
         raise ConfigurationError(
-            f"{agent.name!r} can't be warm-started; maskable-ppo and ppo can, from a policy, and model-ppo, from evaluations"
+            f"{agent.name!r} can't be warm-started: maskable-ppo and ppo can, from a policy, model-ppo from evaluations"
         )
     folder = Path(path)
     content = read_run_file(folder)
@@ -146,7 +146,7 @@ def _weights(folder: Path, slots: Sequence[Slot], agent: Any) -> tuple[dict[str,
         if shapes[name] != (agent.hidden, n_inputs):
             raise ConfigurationError(
                 f"the policy of {str(folder)!r} has {shapes[name][0]} hidden units and {shapes[name][1]} inputs, "
-                f"needed are {agent.hidden} and {n_inputs}; set --agent-arg hidden={shapes[name][0]} or name another run"
+                f"needed are {agent.hidden} and {n_inputs}; set --agent-arg hidden={shapes[name][0]} or name another"
             )
     return weights, read
 

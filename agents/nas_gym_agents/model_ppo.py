@@ -17,7 +17,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from nas_gym.errors import ConfigurationError
 from nas_gym.randomness import isolated_generators
 from nas_gym.spaces import Prefix
-from nas_gym_agents.agent import Choose, Mask, Recorder, SearchResult, capacity, play_all
+from nas_gym_agents.agent import Choose, Mask, Recorder, SearchResult, play_all
 from nas_gym_agents.decision_process import SeenProcess, neighbours, process_of, random_prefix
 from nas_gym_agents.imagination import Archive, Imagination
 from nas_gym_agents.imagined_env import ImaginedVecEnv
@@ -40,7 +40,7 @@ class ModelPPOSearch:
 
     Attributes:
         initial: Random candidates before the first round, at least 2.
-        proposals: Candidates that a round evaluates; as many as the environment works on at once, if that is more.
+        proposals: Candidates that a round evaluates; with more workers than that, some are idle.
         optimism: Standard deviations that are added to the expected reward.
         spread: The proposals of a round take the optimism times 1, this, and one over this, in turn; at least 1.
         neighbours_of: Of how many of the best evaluations the candidates one decision away may be proposed too.
@@ -158,11 +158,11 @@ class _Search:
         self.result = SearchResult()
 
     def run(self) -> SearchResult:
-        settings, size = self._settings, max(self._settings.proposals, capacity(self._env))
+        settings = self._settings
         self._play(self._first(settings.initial))
         rounds = 0
         while not self._spent:
-            self._play(self._proposed(size) or self._random(size))
+            self._play(self._proposed(settings.proposals) or self._random(settings.proposals))
             rounds += 1
             if self._recorder is not None:
                 self._recorder.update()

@@ -126,7 +126,7 @@ def test_late_rewards_change_nothing(agent: str, limits: dict[str, Any]) -> None
 
 
 def small(agent: str) -> SearchAgent:
-    settings = {"genetic": {"population": 8}, "random": {}}
+    settings = {"genetic": {"population": 8}, "model-ppo": {"proposals": 4, "updates": 2}, "random": {}}
     return make_agent(agent, settings.get(agent, {"n_steps": 32, "batch_size": 16, "n_epochs": 2}))
 
 

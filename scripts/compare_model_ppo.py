@@ -142,6 +142,7 @@ def main() -> None:
             "arguments": arguments,
             "seeds": list(seeds),
             "seconds": seconds / len(seeds),
+            "scores": {name: one.tolist() for name, one in values.items()},
             "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
             "versions": versions,
         }

@@ -60,7 +60,7 @@ class ModelPPOSearch:
     initial: int = 12
     proposals: int = 5
     optimism: float = 1.0
-    spread: float = 1.0
+    spread: float = 2.0
     neighbours_of: int = 3
     updates: int = 4
     imagined: int = 64

@@ -57,6 +57,10 @@ def search(
     store: Annotated[
         str | None, typer.Option(help="Database URL or SQLite file of results that searches share.")
     ] = None,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(help="A run whose policy (ppo, maskable-ppo) or evaluations (model-ppo) to begin with."),
+    ] = None,
     explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
     workers: Annotated[
         str, typer.Option(help="Trainings at once: a number of worker processes, or ray; 1 trains in this process.")
@@ -119,6 +123,7 @@ def search(
             store=store,
             confirm=confirm,
             confirm_repeats=confirm_repeats,
+            warm_start=None if warm_start is None else str(warm_start),
         )
         place = run_dir if run_dir is not None else _free_place(f"{env.split('/')[-1]}-{agent}-seed{seed}")
     with reporting(resume=place):

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import nas_gym
+from nas_gym.agents import AGENTS
 from nas_gym.cli import app
 
 QUICK = ["--env-arg", "evaluator=hash", "--agent", "random", "--evaluations", "6"]
@@ -55,7 +56,7 @@ def test_show_gives_the_history_in_order(run: Path) -> None:
 def test_show_is_readable(run: Path) -> None:
     text = call("show", run).stdout
     assert "Best networks" in text
-    assert "no policy" in text
+    assert "No policy" in text
     assert "Where to look next" in text
 
 
@@ -129,7 +130,8 @@ def test_lists(tmp_path: Path) -> None:
     ids = [row["id"] for row in json.loads(call("envs", "--json").stdout)["environments"]]
     assert ids == list(nas_gym.IDS)
     agents = [row["agent"] for row in json.loads(call("agents", "--json").stdout)["agents"]]
-    assert agents == ["maskable-ppo", "ppo", "genetic", "random"]
+    assert agents == list(AGENTS)
+    assert agents[0] == "maskable-ppo"  # the default comes first
     facts = json.loads(call("doctor", "--json", "--data-root", tmp_path).stdout)
     assert facts["data"]["digits"] and facts["torch"]
     for command in ("envs", "agents", "doctor"):

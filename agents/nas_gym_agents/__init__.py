@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nas_gym_agents.late_rewards import LateRewards
     from nas_gym_agents.local_search import LocalSearch
     from nas_gym_agents.maskable_ppo import MaskablePPOSearch
+    from nas_gym_agents.model_ppo import ModelPPOSearch
     from nas_gym_agents.ppo import PPOSearch
     from nas_gym_agents.random_search import RandomSearch
     from nas_gym_agents.recorder import DecisionRecorder
@@ -31,6 +32,7 @@ _PLACES = {
     "LateRewards": "late_rewards",
     "LocalSearch": "local_search",
     "MaskablePPOSearch": "maskable_ppo",
+    "ModelPPOSearch": "model_ppo",
     "PPOSearch": "ppo",
     "RandomSearch": "random_search",
     "Recorder": "agent",
@@ -57,6 +59,7 @@ __all__ = [
     "LateRewards",
     "LocalSearch",
     "MaskablePPOSearch",
+    "ModelPPOSearch",
     "PPOSearch",
     "RandomSearch",
     "Recorder",

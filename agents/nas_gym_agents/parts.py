@@ -5,6 +5,7 @@ from typing import Any
 from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
+from nas_gym_agents.warm_start import read_warm_start
 from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv, Budget
 
@@ -17,6 +18,11 @@ class Parts:
         self.budget: Budget = settings.make_budget()
         self.agent = settings.make_agent()
         self.env: ArchitectureEnv = settings.make_env()
+        self.warm_start = (
+            None
+            if settings.warm_start is None
+            else read_warm_start(settings.warm_start, self.agent, self.env.space.slots)
+        )
         # What decides which trainings to ask for (repeats, halving) goes around the store, what trains inside it.
         self._around: list[Any] = []
         self.evaluator: Evaluator = self.env.evaluator

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 from stable_baselines3 import PPO
@@ -12,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from nas_gym.errors import ConfigurationError
 from nas_gym_agents.agent import Recorder, SearchResult
 from nas_gym_agents.sb3_search import PolicyFile, search_with
+from nas_gym_agents.warm_start import WarmStart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class PPOSettings:
         clip: Of the probability ratio.
         hidden: Units of the two hidden layers of actor and critic.
     """
+
+    warm_start_from: ClassVar[str] = "policy"
 
     n_steps: int = 64
     batch_size: int = 32
@@ -74,9 +78,16 @@ class PPOSettings:
         seed: int,
         recorder: Recorder | None = None,
         policy_file: PolicyFile | None = None,
+        warm_start: WarmStart | None = None,
     ) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent` and `search_with`."""
-        return search_with(self.make, env, seed=seed, recorder=recorder, policy_file=policy_file)
+        make = self.make if warm_start is None else partial(self._make_warm, warm_start)
+        return search_with(make, env, seed=seed, recorder=recorder, policy_file=policy_file)
+
+    def _make_warm(self, warm_start: WarmStart, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
+        model = self.make(env, seed)
+        warm_start.carry_policy(model, env.get_wrapper_attr("space").slots)
+        return model
 
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm."""

@@ -42,6 +42,10 @@ AGENTS: dict[str, tuple[str, str]] = {
         "nas_gym_agents.tpe:TPE",
         'tree-structured Parzen estimator (Optuna; pip install "nas-gym[optuna]")',
     ),
+    "model-ppo": (
+        "nas_gym_agents.model_ppo:ModelPPOSearch",
+        "PPO trained on what a reward model imagines (a Gaussian process that sees networks); its best proposals count",
+    ),
     "random": ("nas_gym_agents.random_search:RandomSearch", "uniform over the legal actions of every step"),
 }
 

@@ -108,6 +108,8 @@ def search(
         "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
         "workers": parts.workers.to_json(),
     }
+    if parts.warm_start is not None:
+        facts["warm_start"] = parts.warm_start.to_json()
     try:
         run = RunDirectory.create(path, settings.to_json(), facts)
     except BaseException:
@@ -163,6 +165,12 @@ def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: b
                 f"{str(run.path)!r} was made with other data or another training recipe "
                 f"({run.content['namespace']!r}, now {parts.namespace!r}); restore them or start a new run"
             )
+        warm = parts.warm_start
+        if warm is not None and run.content.get("warm_start") != warm.to_json():
+            raise RunError(
+                f"{str(run.path)!r} began with another state of {warm.run!r}, which has changed since; "
+                "restore that or start a new run"
+            )
         if run.content["result"] is not None and not retry_failed:
             return dict(run.content["result"])
         return _Search(run, parts, watch, stack, retry_failed).run()
@@ -215,10 +223,12 @@ class _Search:
     def run(self) -> dict[str, Any]:
         settings, agent = self._parts.settings, self._parts.agent
         recorder = DecisionRecorder(log=self._log, explain=settings.explain, reader=self._board)
-        policy = {"policy_file": lambda: self._place / POLICY} if hasattr(agent, "load") else {}
+        more: dict[str, Any] = {"policy_file": lambda: self._place / POLICY} if hasattr(agent, "load") else {}
+        if self._parts.warm_start is not None:
+            more["warm_start"] = self._parts.warm_start
         env = Watched(self._parts.env, self._episode)
         try:
-            found = agent.search(env, seed=settings.seed, recorder=recorder, **policy)
+            found = agent.search(env, seed=settings.seed, recorder=recorder, **more)
             self._swap_in()
             confirmation = self._confirm()
         except KeyboardInterrupt:

@@ -38,6 +38,7 @@ class SearchSettings:
         confirm: How many of the best networks are trained again before one of them is named the winner, by its mean;
             0: none. Not charged to the budget. Evaluators that train nothing have nothing to confirm.
         confirm_repeats: How often each of them.
+        warm_start: A run whose policy or evaluations the search begins with (`nas_gym_agents.warm_start`); None: none.
     """
 
     env: str = DEFAULT_ENV
@@ -52,6 +53,7 @@ class SearchSettings:
     keep_weights: int = 5
     confirm: int = 3
     confirm_repeats: int = 2
+    warm_start: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -70,10 +72,14 @@ class SearchSettings:
             raise ConfigurationError(f"settings of a search must be JSON-ready: {error}") from None
         if self.store is not None:
             object.__setattr__(self, "store", _absolute_store(self.store))
+        if self.warm_start is not None:
+            object.__setattr__(self, "warm_start", _absolute(self.warm_start))
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON-ready data."""
         data = asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
+        if self.warm_start is None:  # as in runs from before there was this setting
+            del data["warm_start"]
         plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
         return plain
 

@@ -6,6 +6,7 @@ from nas_gym.architecture import INPUT, Architecture, Operation, Shape
 from nas_gym.errors import ConfigurationError
 from nas_gym.operations import Number
 from nas_gym.spaces.categorical import CategoricalSpace
+from nas_gym.spaces.network_graph import NetworkGraph, Row, alive
 from nas_gym.spaces.space import Prefix, Slot
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # in the order of the official architecture string
@@ -57,6 +58,10 @@ class CellSpace(CategoricalSpace):
         here = graph.add("global_average_pool", graph.add("relu", graph.batch_norm(here)))
         graph.add("linear", here, units=self.n_classes)
         return Architecture(self.input_shape, tuple(graph.operations))
+
+    def graph(self, prefix: Prefix) -> NetworkGraph:
+        """Return what is alive in one cell of six decisions; see `cell_graph`."""
+        return cell_graph(prefix)
 
 
 def edge_slots() -> tuple[Slot, ...]:
@@ -175,6 +180,28 @@ def unique_string(prefix: Prefix) -> str:
                 terms.append(f"({nodes[start]})@{OPERATIONS[action]}")
         nodes.append("+".join(sorted(terms)))
     return nodes[-1]
+
+
+def cell_graph(prefix: Prefix) -> NetworkGraph:
+    """Return the operations of a cell that something reaches and that reach its output, as a labelled graph.
+
+    *none* and what reads only zeros is left out, *skip_connect* is what it reads, a node is all that its readers read,
+    as often as it comes in. The last row is the output; a cell that is zero, or only skips, is that row alone.
+    """
+    rows: list[Row] = []
+    nodes: list[list[int]] = [[INPUT]]
+    for node in range(1, 4):
+        into: list[int] = []
+        for (start, end), action in zip(EDGES, prefix, strict=True):
+            if end != node or OPERATIONS[action] == "none" or not nodes[start]:
+                continue
+            if OPERATIONS[action] == "skip_connect":
+                into += nodes[start]
+            else:
+                rows.append((OPERATIONS[action], tuple(sorted(nodes[start]))))
+                into.append(len(rows) - 1)
+        nodes.append(into)
+    return alive([*rows, ("output", tuple(sorted(nodes[-1])))])
 
 
 def canonical_cell(prefix: Prefix) -> str:

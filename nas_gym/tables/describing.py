@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 DRAWS = (10, 30, 100, 300, 1000)
 BINS = 20
+WIDE = 110  # columns of a terminal that has room for a distribution in every row
 Floats = NDArray[np.float64]
 
 
@@ -151,8 +153,9 @@ def print_description(told: Mapping[str, Any], console: Console) -> None:
         if fact in told["facts"]:
             console.print(f"[dim]{fact}: {_plain(told['facts'][fact])}[/dim]")
     console.print()
-    grids = (_decision_grid, _reward_grid, _best_grid, _random_grid, _correlation_grid)
-    for grid in (make(told) for make in grids):
+    wide = console.width >= WIDE
+    grids = (_decision_grid, partial(_reward_grid, wide=wide), _best_grid, _random_grid, _correlation_grid)
+    for grid in [make(told) for make in grids]:
         if grid.row_count:
             console.print(grid)
             console.print()
@@ -172,6 +175,7 @@ def _grid(title: str, *columns: str) -> Grid:
     from rich.table import Table as RichTable
 
     grid = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.padding = (0, 1, 0, 0)
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
     return grid
@@ -193,9 +197,11 @@ def _decision_grid(told: Mapping[str, Any]) -> Grid:
     return grid
 
 
-def _reward_grid(told: Mapping[str, Any]) -> Grid:
-    grid = _grid("Accuracies in %", "", "trainings", "worst", "median", "95th", "best", "deviation", "noise", "seconds")
-    grid.add_column("from worst to best", no_wrap=True)
+def _reward_grid(told: Mapping[str, Any], wide: bool) -> Grid:
+    """Return the accuracies, with their distribution where there is room for it."""
+    grid = _grid("Accuracies in %", "", "n", "worst", "median", "95 %", "best", "dev.", "noise", "cost s")
+    if wide:
+        grid.add_column("from worst to best", no_wrap=True)
     for fidelity, one in told["fidelities"].items():
         mark = " ←" if fidelity == told["default_fidelity"] else ""
         cost = one["cost_seconds"]
@@ -205,11 +211,11 @@ def _reward_grid(told: Mapping[str, Any]) -> Grid:
             *_percents(one),
             "–" if one["noise"] is None else f"{100 * one['noise']:.2f}",
             "–" if cost is None else f"{cost['mean']:,.4g}",
-            _bars(one["histogram"]),
+            *([_bars(one["histogram"])] if wide else []),
         )
     for name, one in told["scores"].items():
         mark = " ←" if name == told["default_score"] else ""
-        grid.add_row(f"score {_plain(name)}{mark}", "", *_percents(one), "", "", "")
+        grid.add_row(f"score {_plain(name)}{mark}", "", *_percents(one))
     return grid
 
 
@@ -220,7 +226,7 @@ def _percents(one: Mapping[str, float]) -> list[str]:
 def _best_grid(told: Mapping[str, Any]) -> Grid:
     """Return the best rows; those that are the best in several ways share a line."""
     scores = list(told["scores"])
-    grid = _grid("The best", "by", f"reward {told['default_fidelity']}", *(f"score {name}" for name in scores))
+    grid = _grid("The best", "by", f"reward\n{told['default_fidelity']}", *(f"score\n{name}" for name in scores))
     grid.add_column("decisions")
     merged: dict[str, list[Any]] = {}
     for one in told["best"]:

@@ -131,7 +131,12 @@ def test_late_rewards_change_nothing(agent: str, limits: dict[str, Any]) -> None
 
 def small(agent: str) -> SearchAgent:
     ppo = {"n_steps": 32, "batch_size": 16, "n_epochs": 2}
-    settings = {"genetic": {"population": 8}, "tpe": {"at_once": 4}, "recurrent-ppo": {**ppo, "hidden": 16, "lstm": 16}}
+    settings = {
+        "genetic": {"population": 8},
+        "tpe": {"at_once": 4},
+        "model-ppo": {"proposals": 4, "updates": 2},
+        "recurrent-ppo": {**ppo, "hidden": 16, "lstm": 16},
+    }
     return make_agent(agent, settings.get(agent, ppo if agent.endswith("ppo") else {}))
 
 

@@ -1,11 +1,9 @@
 """A small benchmark that is run once."""
 
-
 import pytest
+from entries import TABLE
 
 from nas_gym_agents.benchmark import Plan, Results, benchmark
-
-TABLE = "nas_gym/Table-v0"
 
 
 @pytest.fixture(scope="session")

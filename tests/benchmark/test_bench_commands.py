@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TABLE
+from entries import TABLE
 from typer.testing import CliRunner, Result
 
 from nas_gym.cli import app

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TABLE
+from entries import TABLE
 
 from nas_gym import statistics
 from nas_gym_agents.benchmark import ALWAYS, Plan, Results, benchmark
@@ -78,6 +78,7 @@ def test_files(reported: Results) -> None:
     assert len(lines) > 20
 
 
+@pytest.mark.slow
 def test_reports_are_the_same_every_time(reported: Results) -> None:
     before = (reported.path / "report.md").read_bytes()
     write_report(reported)
@@ -117,6 +118,7 @@ def test_the_checklist_answers_what_it_can(reported: Results) -> None:
         assert told in text
 
 
+@pytest.mark.slow
 def test_a_report_of_one_seed_of_one_track(tmp_path: Path) -> None:
     plan = Plan.of(env=TABLE, seeds=1, budget="evaluations=3")
     summary = write_report(benchmark(plan, tmp_path))
@@ -124,6 +126,7 @@ def test_a_report_of_one_seed_of_one_track(tmp_path: Path) -> None:
     assert "At the end, noise-free" in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_several_environments_have_ranks_over_all(tmp_path: Path) -> None:
     import gymnasium as gym
 

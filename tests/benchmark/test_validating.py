@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import TABLE
+from entries import TABLE
 
 from nas_gym.errors import RunError
 from nas_gym_agents.benchmark import Results

@@ -3,6 +3,10 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +205,28 @@ def test_an_agent_that_fails_is_named_and_what_is_done_is_kept(
     with pytest.raises(RunError, match="'broken' failed with seed 0: RuntimeError: no idea"):
         benchmark(small(), tmp_path, agents={"broken": entries.broken})
     assert "in broken" in capsys.readouterr().err
+
+
+def test_an_agent_that_evaluates_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="'idle' evaluated nothing"):
+        benchmark(small(), tmp_path, agents={"idle": lambda env, seed: None})
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_soon_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = ["bench", "--env", TABLE, "--agents", "random", "--seeds", "2000", "--budget", "evaluations=500"]
+    command = [sys.executable, "-m", "nas_gym", *words, "--workers", "2", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        parts, deadline = tmp_path / "out" / "parts", time.monotonic() + 240
+        while not (parts.is_dir() and any(parts.glob("*.parquet"))):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "goes on" in told
+    assert "Traceback" not in told
 
 
 def test_local_functions_need_one_worker(tmp_path: Path) -> None:

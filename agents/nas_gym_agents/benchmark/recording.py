@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_gym.errors import RunError
 from nas_gym.evaluation import TabularEvaluator
 from nas_gym_agents.agent import SearchAgent
 from nas_gym_agents.benchmark.plan import EnvPlan, Plan
@@ -94,12 +95,17 @@ def search_once(plan: Plan, env_plan: EnvPlan, noise: float, agent: SearchAgent,
         noise: Of the track.
         agent: That searches.
         seed: Of the agent, and of the noise.
+
+    Raises:
+        RunError: The agent evaluated nothing.
     """
     env = env_plan.make(noise, seed)
     env.budget = plan.make_budget()
     recorded = Recorded(env)
     with suppress(SearchOver):
         agent.search(recorded, seed=seed)
+    if not recorded.keys:
+        raise RunError(f"the agent {agent.name!r} evaluated nothing in {env_plan.id!r} with seed {seed}")
     rewards = np.array(recorded.rewards, dtype=np.float64)
     scores = scores_of(env, env_plan.score, recorded.keys, rewards)
     return Searched(recorded.actions, recorded.keys, rewards, scores, np.array(recorded.costs, dtype=np.float64))

@@ -107,7 +107,7 @@ def _in_processes(
 ) -> Iterator[None]:
     """Yield as often as a piece is done. Workers are fresh interpreters, which load a table once each."""
     context = multiprocessing.get_context("spawn")
-    waiting = iter(left)
+    waiting, others = iter(left), set(multiprocessing.active_children())
     with ProcessPoolExecutor(min(workers, len(left)), mp_context=context, initializer=_begin) as pool:
         running: set[Future[None]] = set()
 
@@ -129,8 +129,10 @@ def _in_processes(
                     yield None
         except BrokenProcessPool:
             raise RunError("a worker process died, of too little memory perhaps; the same command goes on") from None
-        except BaseException:
+        except BaseException:  # an interrupt ends now, not after the pieces that are under way
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
             raise
 
 

@@ -18,7 +18,7 @@ bench_app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Many = list[str] | None
-_SHOWN = 4  # columns that fit a terminal; the report has all
+_SHOWN = 3  # columns that fit a terminal; the report has all
 ResultsArgument = Annotated[Path, typer.Argument(help="A results directory of nas-gym bench.", show_default=False)]
 
 

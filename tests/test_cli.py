@@ -129,7 +129,7 @@ def test_lists(tmp_path: Path) -> None:
     ids = [row["id"] for row in json.loads(call("envs", "--json").stdout)["environments"]]
     assert ids == list(nas_gym.IDS)
     agents = [row["agent"] for row in json.loads(call("agents", "--json").stdout)["agents"]]
-    assert agents == ["maskable-ppo", "ppo", "genetic", "random"]
+    assert agents == ["maskable-ppo", "ppo", "genetic", "model-ppo", "random"]
     facts = json.loads(call("doctor", "--json", "--data-root", tmp_path).stdout)
     assert facts["data"]["digits"] and facts["torch"]
     for command in ("envs", "agents", "doctor"):

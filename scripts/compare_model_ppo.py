@@ -1,9 +1,10 @@
-"""How far `model-ppo` gets, beside local search, on a benchmark table: unique candidates, paired by seed.
+"""How far `model-ppo` gets, beside local search or a cold start, on a table: unique candidates, paired by seed.
 
 Both see the same reward; the answer after n unique candidates is the row with the best reward so far, scored by the
 table's score. Local search is first improvement over all candidates one decision away, in random order, from a random
 start, which starts again at a local optimum and never evaluates twice. Prints means, standard deviations, and the mean
-difference with its 95 % bootstrap interval over seeds.
+difference with its 95 % bootstrap interval over seeds. With ``--warm-start RUN`` the agent begins with that run, and is
+compared with itself without it.
 
     python scripts/compare_model_ppo.py --env nas_gym/NB201-CIFAR10-v0 --fidelity full --seeds 100 --json
 """
@@ -25,6 +26,7 @@ import nas_gym  # noqa: F401  registers the ids
 from nas_gym.envs import ArchitectureEnv, Budget
 from nas_gym_agents.decision_process import SpaceProcess, neighbours, random_prefix
 from nas_gym_agents.registry import make_agent
+from nas_gym_agents.warm_start import read_warm_start
 
 
 class Asked:
@@ -40,11 +42,12 @@ class Asked:
         return self.evaluator.submit(candidates, **options)
 
 
-def agent_rows(env: ArchitectureEnv, name: str, arguments: dict[str, Any], seed: int, unique: int) -> list[int]:
+def agent_rows(env: ArchitectureEnv, agent: Any, seed: int, unique: int, warm_start: str | None = None) -> list[int]:
     """Return the rows that an agent evaluates, in order."""
     asked = Asked(env.evaluator)
     searched = ArchitectureEnv(env.space, asked, env.objective, budget=Budget(unique=unique))
-    make_agent(name, arguments).search(searched, seed=seed)
+    more = {} if warm_start is None else {"warm_start": read_warm_start(warm_start, agent, env.space.slots)}
+    agent.search(searched, seed=seed, **more)
     return list(asked.rows)
 
 
@@ -96,6 +99,7 @@ def main() -> None:
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100], help="unique candidates")
     parser.add_argument("--agent", default="model-ppo")
     parser.add_argument("--agent-arg", action="append", default=[], help="NAME=VALUE, the value as JSON")
+    parser.add_argument("--warm-start", default=None, metavar="RUN")
     parser.add_argument("--progress", action="store_true", help="print every seed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -105,13 +109,17 @@ def main() -> None:
     rewards = table.mean_accuracy(env.evaluator.fidelity).astype(np.float64)
     scores = 100 * table.scores[options.score or table.default_score].astype(np.float64)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    found: dict[str, list[list[float]]] = {options.agent: [], "local-search": []}
+    agent, other = make_agent(options.agent, arguments), "cold start" if options.warm_start else "local-search"
+    found: dict[str, list[list[float]]] = {options.agent: [], other: []}
     seconds = 0.0
     for seed in seeds:
         started = time.process_time()
-        rows = {options.agent: agent_rows(env, options.agent, arguments, seed, max(options.at))}
+        rows = {options.agent: agent_rows(env, agent, seed, max(options.at), options.warm_start)}
         seconds += time.process_time() - started
-        rows["local-search"] = local_search_rows(env, rewards, seed, max(options.at))
+        if options.warm_start:
+            rows[other] = agent_rows(env, agent, seed, max(options.at))
+        else:
+            rows[other] = local_search_rows(env, rewards, seed, max(options.at))
         for name, asked in rows.items():
             answers = [asked[int(np.argmax(rewards[asked[:n]]))] for n in options.at]
             found[name].append(scores[answers].tolist())
@@ -120,25 +128,25 @@ def main() -> None:
     values = {name: np.array(one) for name, one in found.items()}
     rows_out = []
     for place, n in enumerate(options.at):
-        ours, theirs = values[options.agent][:, place], values["local-search"][:, place]
+        ours, theirs = values[options.agent][:, place], values[other][:, place]
         row = {
             "unique": n,
             options.agent: [float(ours.mean()), float(ours.std(ddof=1))],
-            "local-search": [float(theirs.mean()), float(theirs.std(ddof=1))],
+            other: [float(theirs.mean()), float(theirs.std(ddof=1))],
             "difference": float((ours - theirs).mean()),
             "interval": interval(ours - theirs),
         }
         rows_out.append(row)
         print(
             f"{n:4d} unique: {options.agent} {ours.mean():.3f}±{ours.std(ddof=1):.3f}, "
-            f"local search {theirs.mean():.3f}±{theirs.std(ddof=1):.3f}, difference {row['difference']:+.3f} "
+            f"{other} {theirs.mean():.3f}±{theirs.std(ddof=1):.3f}, difference {row['difference']:+.3f} "
             f"[{row['interval'][0]:+.3f}, {row['interval'][1]:+.3f}]"
         )
     print(f"{seconds / len(seeds):.1f} s of processor time a search of {options.agent}")
     if options.json:
         versions = {name: version(name) for name in ("torch", "stable-baselines3", "sb3-contrib", "numpy", "scipy")}
         facts = {
-            **{name: getattr(options, name) for name in ("env", "fidelity", "agent")},
+            **{name: getattr(options, name) for name in ("env", "fidelity", "agent", "warm_start")},
             "arguments": arguments,
             "seeds": list(seeds),
             "seconds": seconds / len(seeds),

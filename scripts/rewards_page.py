@@ -309,13 +309,17 @@ def _row(row: Told) -> str:
 def _supernet(told: Told, net: Told) -> str:
     inference = next(row["inference_seconds"] for row in told["rewards"] if row["name"] == net["name"])
     fewer = "" if net["epochs"] == net["default_epochs"] else f" instead of the default {net['default_epochs']}"
-    return (
-        f"`{net['name']}` was trained for {net['epochs']} epochs{fewer} at a learning rate of "
-        f"{net['learning_rate']:g} ({net['steps']:,} steps, {net['training_seconds']:.0f} s), shared by the {net['shared_over_networks']:,} networks of the space; its "
-        f"inference alone costs {duration(inference)}: a hollow mark in the figure. "
-        f"The median of its accuracies is {net['median_accuracy']:.2f}, that of full trainings "
-        f"{told['table']['median_accuracy']:.2f}."
+    told_of_it = (
+        f"`{net['name']}` was trained for {net['epochs']} epochs{fewer} at the learning rate {net['learning_rate']:g} "
+        f"({net['steps']:,} steps, {net['training_seconds']:.0f} s), shared by the {net['shared_over_networks']:,} "
+        f"networks of the space; inference alone costs {duration(inference)}, a hollow mark in the figure."
     )
+    if "median_accuracy" in net:
+        told_of_it += (
+            f" The median of its accuracies is {net['median_accuracy']:.2f}, "
+            f"of full trainings {told['table']['median_accuracy']:.2f}."
+        )
+    return told_of_it
 
 
 def _failures(rows: Sequence[Told]) -> list[str]:

@@ -9,8 +9,9 @@ enough (proxies, the supernet) is scored on all networks. Stopping early and a s
 table's own repeats. Nothing is compared with a mean that it took part in: what is measured here has the repeat after
 those of the table, hence other seeds, and a repeat of the table is compared with the mean of the others.
 
-All measurements take turns, network by network, on one thread, so that a busy machine slows all of them. The supernet
-is trained once for all networks; its training is shared out over them and told apart from its inference. A failure
+A cost is processor time of one thread, which on an idle machine is wall-clock time, so that other work on the machine
+shows in it little; measurements take turns, network by network, so that what shows is shared. The supernet is trained
+once for all networks; its training is shared out over them and told apart from its inference. A failure
 counts as the worst value. A run that was interrupted goes on when the same command is given again. The numbers are
 kept as JSON beside ``--out``; the table in ``--page`` is written between its markers (`rewards_page`), and what is told
 of a reward is explained in `rewards_statistics`.
@@ -24,7 +25,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -158,22 +159,35 @@ def fidelities(recipe: Recipe, dataset: Dataset) -> dict[str, Fidelity]:
     return {f"fidelity={way}": way for way in ways}
 
 
-def trained_supernet(dataset: Dataset, space: ChainSpace, epochs: int | None) -> SupernetEvaluator:
-    """Return the supernet's evaluator, trained; without a number of epochs, within `SUPERNET_SECONDS`."""
-    recipe = replace(SUPERNET_RECIPE, threads=1)
+def trained_supernet(
+    dataset: Dataset, space: ChainSpace, recipe: Recipe, epochs: int | None
+) -> tuple[SupernetEvaluator, float]:
+    """Return the supernet's evaluator, trained, and what that cost; without epochs, at most `SUPERNET_SECONDS`."""
     if epochs is None:
-        first = SupernetEvaluator(dataset, space, replace(recipe, epochs=1), device="cpu")
-        first.prepare()
-        epochs = max(1, min(recipe.epochs, math.floor(SUPERNET_SECONDS / first.training_seconds)))
-    evaluator = SupernetEvaluator(dataset, space, replace(recipe, epochs=epochs), device="cpu")
+        _, seconds = trained_supernet(dataset, space, recipe, 1)
+        epochs = max(1, min(recipe.epochs, math.floor(SUPERNET_SECONDS / seconds)))
+    evaluator = SupernetEvaluator(dataset, space, replace(recipe, epochs=epochs, threads=1), device="cpu")
+    started = time.process_time()
     evaluator.prepare()
-    return evaluator
+    return evaluator, time.process_time() - started
 
 
-def answer(evaluator: Evaluator, candidate: Candidate, repeat: int, fidelity: Fidelity | None = None) -> Evaluation:
-    """Return one evaluation."""
+def supernet_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """Return the default recipe of a supernet, and that with the learning rate of the table's own recipe."""
+    rate = recipe.learning_rate
+    ways = {SUPERNET: SUPERNET_RECIPE}
+    if rate != SUPERNET_RECIPE.learning_rate:
+        ways[f"{SUPERNET} learning_rate={rate:g}"] = replace(SUPERNET_RECIPE, learning_rate=rate)
+    return ways
+
+
+def answer(
+    evaluator: Evaluator, candidate: Candidate, repeat: int, fidelity: Fidelity | None = None
+) -> tuple[Evaluation, float]:
+    """Return one evaluation and what it cost."""
+    started = time.process_time()
     (evaluation,) = evaluate(evaluator, [candidate], fidelity=fidelity, repeat=repeat)
-    return evaluation
+    return evaluation, time.process_time() - started
 
 
 def stopped(measured: Measured, dataset: Dataset, recipe: Recipe, row: int, candidate: Candidate, repeat: int) -> None:
@@ -182,8 +196,8 @@ def stopped(measured: Measured, dataset: Dataset, recipe: Recipe, row: int, cand
         evaluator = TrainingEvaluator(dataset, recipe, device="cpu", checkpoints=folder)
         seconds = 0.0
         for stop in range(1, recipe.epochs):  # anew from the first, if one is missing
-            evaluation = answer(evaluator, candidate, repeat, Fidelity(stop=stop))
-            seconds += evaluation.cost_seconds
+            evaluation, cost = answer(evaluator, candidate, repeat, Fidelity(stop=stop))
+            seconds += cost
             measured.add(f"fidelity=stop={stop}", row, evaluation, seconds)
 
 
@@ -215,11 +229,18 @@ def measure(
     free: dict[str, Evaluator] = {f"evaluator=proxy:{n}": ProxyEvaluator(dataset, n, device="cpu") for n in PROXIES}
     trainer = TrainingEvaluator(dataset, recipe, device="cpu")
     ways = fidelities(recipe, dataset)
-    with clock.part("training the supernet"):
-        supernet = trained_supernet(dataset, space, settings.supernet_epochs)
-        free[SUPERNET] = supernet
+    supernets: dict[str, tuple[SupernetEvaluator, float]] = {}
+    for name, how in supernet_recipes(recipe).items():
+        with clock.part(f"training {name}"):
+            supernets[name] = trained_supernet(dataset, space, how, settings.supernet_epochs)
+            free[name] = supernets[name][0]
 
-    asked = {"trainer": trainer.identity, "supernet": supernet.identity, "settings": asdict(settings), "repeat": repeat}
+    asked = {
+        "trainer": trainer.identity,
+        "supernets": [net.identity for net, _ in supernets.values()],
+        "settings": asdict(settings),
+        "repeat": repeat,
+    }
     measured = Measured(partial, asked)
 
     def ask(kept: Measured, row: int) -> None:
@@ -227,8 +248,7 @@ def measure(
         questions += [(name, trainer, way) for name, way in ways.items()]
         for name, evaluator, way in (*questions, (FULL, trainer, None)):
             if not kept.knows(name, row):
-                evaluation = answer(evaluator, candidates[row], repeat, way)
-                kept.add(name, row, evaluation, evaluation.cost_seconds)
+                kept.add(name, row, *answer(evaluator, candidates[row], repeat, way))
         if not kept.knows(f"fidelity=stop={recipe.epochs - 1}", row):
             stopped(kept, dataset, recipe, row, candidates[row], repeat)
 
@@ -243,14 +263,14 @@ def measure(
             with clock.part(f"{name} on all networks"):
                 for row in map(int, rest):
                     if not measured.knows(name, row):
-                        measured.add(name, row, answer(evaluator, candidates[row], repeat))
-    shared = supernet.training_seconds / len(table)
+                        measured.add(name, row, answer(evaluator, candidates[row], repeat)[0])
     with clock.part("statistics"):
         told = [told_measured(name, measured, table, settings) for name in (*free, *ways)]
         told += told_stored(measured, table, looked_at, settings)
         again = told_measured(FULL, measured, table, settings)
     for entry in told:
-        if entry["name"] == SUPERNET:
+        if entry["name"] in supernets:
+            shared = supernets[entry["name"]][1] / len(table)
             entry |= {"inference_seconds": entry["seconds"], "seconds": round(entry["seconds"] + shared, 6)}
         entry["share_of_full_training"] = round(entry["seconds"] / again["seconds"], 5)
     means = table.mean_accuracy[looked_at]
@@ -259,13 +279,19 @@ def measure(
         "rewards": told,
         "full_training_again": again,
         "regret_of_a_random_tenth": round(float(best - means.mean()), 5),
-        "supernet": {
-            "training_seconds": round(supernet.training_seconds, 2),
-            "epochs": supernet.recipe.epochs,
-            "steps": supernet.prepare().steps,
-            "default_epochs": SUPERNET_RECIPE.epochs,
-            "shared_over_networks": len(table),
-        },
+        "supernets": [
+            {
+                "name": name,
+                "training_seconds": round(seconds, 2),
+                "epochs": net.recipe.epochs,
+                "learning_rate": net.recipe.learning_rate,
+                "steps": net.prepare().steps,
+                "default_epochs": SUPERNET_RECIPE.epochs,
+                "shared_over_networks": len(table),
+                "median_accuracy": _median_accuracy(measured.answers[name].values()),
+            }
+            for name, (net, seconds) in supernets.items()
+        ],
         "table": {
             "name": table.name,
             "networks": len(table),
@@ -273,12 +299,14 @@ def measure(
             "looked_at": len(looked_at),
             "data": dataset.name,
             "n_validation": table.n_validation,
+            "median_accuracy": round(float(np.median(means)), 4),
             "recipe": table.facts["recipe"],
         },
         "settings": asdict(settings) | {"subset": len(subset)},
         "seeds": {"settings": settings.seed, "evaluation": trainer.evaluation_seed, "repeat": repeat},
         "part_seconds": clock.seconds,
         "resumed": measured.resumed,
+        "clock": "processor time",
     }
 
 
@@ -289,7 +317,7 @@ def told_measured(name: str, measured: Measured, table: Table, settings: Setting
     target = table.mean_accuracy[np.fromiter(answers, dtype=np.intp)]
     return {
         "name": name,
-        "kind": "proxy" if "proxy:" in name else "supernet" if name == SUPERNET else "cheaper training",
+        "kind": "proxy" if "proxy:" in name else "supernet" if name.startswith(SUPERNET) else "cheaper training",
         "networks": len(answers),
         "failed": sum(not evaluation.ok for evaluation in answers.values()),
         "against": f"mean of {table.accuracy.shape[1]} repeats",
@@ -326,6 +354,10 @@ def told_stored(
 
 def _agreement(x: Numbers, y: Numbers, settings: Settings) -> dict[str, Any]:
     return agreement(x, y, resamples=settings.resamples, seed=settings.seed)
+
+
+def _median_accuracy(evaluations: Iterable[Evaluation]) -> float:
+    return round(float(np.median([evaluation.accuracy or 0.0 for evaluation in evaluations])), 4)
 
 
 def _score(evaluation: Evaluation) -> float:

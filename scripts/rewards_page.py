@@ -78,7 +78,8 @@ def draw(told: Told, out: Path) -> None:
         axes.spines[side].set_visible(False)
     table = told["table"]
     axes.set_title(
-        f"{table['looked_at']:,} networks of the table {table['name']}; bars are 95 % intervals over the networks",
+        f"{table['looked_at']:,} networks of the table {table['name']}; bars are 95 % intervals. Cheaper "
+        f"trainings: {told['settings']['subset']:,} of them",
         loc="left",
         fontsize=10,
     )
@@ -114,8 +115,10 @@ def _label(axes: Any, canvas: Any, rows: Sequence[Told], ceiling: float | None) 
             left = place((row["inference_seconds"], row["spearman"]))[0]
             taken += [(left - 5 * scale, y - 5 * scale, left + 5 * scale, y + 5 * scale), (left, y - 2, x, y + 2)]
     limits = axes.get_window_extent(renderer)
-    if ceiling is not None:
-        height = place((1, ceiling))[1]
+    for level in (0.0, ceiling):
+        if level is None:
+            continue
+        height = place((1, level))[1]
         taken.append((limits.x0, height - 2, limits.x1, height + 2))
     ordered = sorted(rows, key=lambda row: -row["seconds"])
     for row in ordered:
@@ -165,7 +168,8 @@ def _covered(box: Box, taken: Sequence[Box], limits: Any) -> float:
 
 def short(name: str) -> str:
     """Return the name of a reward as the figure has it."""
-    return name.removeprefix("evaluator=").removeprefix("proxy:").removeprefix("fidelity=")
+    plain = name.removeprefix("evaluator=").removeprefix("proxy:").removeprefix("fidelity=")
+    return plain.replace(" learning_rate=", ", rate ")
 
 
 def duration(seconds: float) -> str:
@@ -198,19 +202,20 @@ def write_page(told: Told, page: Path) -> None:
 
 def lines(told: Told) -> list[str]:
     """Return the part of the page that depends on the numbers."""
-    table, settings, net = told["table"], told["settings"], told["supernet"]
+    table, settings = told["table"], told["settings"]
     recipe = table["recipe"]
     head = (
         f"Full training: {recipe['epochs']} epochs, the mean of {table['repeats']} repeats, on {table['data']} "
         f"({table['n_validation']:,} validation images); {table['looked_at']:,} networks of the table "
-        f"`{table['name']}`. Costs are means over the same {settings['subset']:,} of them, drawn at random."
+        f"`{table['name']}`. Costs are {told['clock']}, means over the same "
+        f"{settings['subset']:,} of them, drawn at random."
     )
     rows = [
-        "| reward | networks | Spearman | Kendall | regret | cost of a network | of a full training |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        f"| reward | networks | Spearman | on the {settings['subset']:,} | Kendall | regret | cost | of a training |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows += [_row(row) for row in told["rewards"]]
-    notes = [*findings(told), _supernet(told, net), *_failures(told["rewards"])]
+    notes = [*findings(told), *(_supernet(told, net) for net in told["supernets"]), *_failures(told["rewards"])]
     hardware, versions = told["hardware"], told["versions"]
     seconds = f"in {sum(told['part_seconds'].values()):,.0f} s" if not told["resumed"] else "in several runs"
     made = (
@@ -232,11 +237,11 @@ def findings(told: Told) -> list[str]:
     if counted and clever:
         best, other = counted[0], clever[0]
         if best["spearman_95"][0] > other["spearman_95"][1]:
-            verdict = f"No proxy beats counting {_plainly(best)}"
+            verdict = f"No other proxy comes up to counting {_plainly(best)}"
         elif best["spearman_95"][1] < other["spearman_95"][0]:
             verdict = f"`{short(other['name'])}` beats counting {_plainly(best)}"
         else:
-            verdict = f"The best proxy and counting {_plainly(best)} can't be told apart"
+            verdict = f"The best of the other proxies and counting {_plainly(best)} can't be told apart"
         weaker = ", ".join(f"`{short(row['name'])}` {row['spearman']:.2f}" for row in clever)
         notes.append(f"**{verdict}**: Spearman {best['spearman']:.2f}; {weaker}.")
     full = next((row for row in rows.values() if row["kind"] == "full training"), None)
@@ -278,7 +283,8 @@ def unbeaten(rows: Sequence[Told]) -> list[Told]:
 
 def _worth(row: Told) -> str:
     cost = percent(row["share_of_full_training"])
-    return f"`{short(row['name'])}` ({row['spearman_on_subset']:.2f} for {cost} of the cost)"
+    name = row["name"] if row["kind"] == "full training" else f"`{short(row['name'])}`"
+    return f"{name} ({row['spearman_on_subset']:.2f} for {cost} of the cost)"
 
 
 def _plainly(row: Told) -> str:
@@ -293,20 +299,27 @@ def _row(row: Told) -> str:
         return f"{row[name]:.3f} ({low:.3f} to {high:.3f})"
 
     name = row["name"] if row["kind"] == "full training" else f"`{row['name']}`"
-    cells = [name, f"{row['networks']:,}", shown("spearman"), shown("kendall")]
+    on_subset = "–" if row["spearman_on_subset"] is None else f"{row['spearman_on_subset']:.2f}"
+    cells = [name, f"{row['networks']:,}", shown("spearman"), on_subset, shown("kendall")]
     cells += [f"{100 * row['regret_of_best_tenth']:.2f}", duration(row["seconds"])]
     cells.append(percent(row["share_of_full_training"]))
     return f"| {' | '.join(cells)} |"
 
 
 def _supernet(told: Told, net: Told) -> str:
-    inference = next((r["inference_seconds"] for r in told["rewards"] if "inference_seconds" in r), math.nan)
+    inference = next(row["inference_seconds"] for row in told["rewards"] if row["name"] == net["name"])
     fewer = "" if net["epochs"] == net["default_epochs"] else f" instead of the default {net['default_epochs']}"
-    return (
-        f"The supernet was trained for {net['epochs']} epochs{fewer} ({net['steps']:,} steps, "
-        f"{net['training_seconds']:.0f} s), shared by the {net['shared_over_networks']:,} networks of the space; its "
-        f"inference alone costs {duration(inference)}: the hollow mark in the figure."
+    told_of_it = (
+        f"`{net['name']}` was trained for {net['epochs']} epochs{fewer} at the learning rate {net['learning_rate']:g} "
+        f"({net['steps']:,} steps, {net['training_seconds']:.0f} s), shared by the {net['shared_over_networks']:,} "
+        f"networks of the space; inference alone costs {duration(inference)}, a hollow mark in the figure."
     )
+    if "median_accuracy" in net:
+        told_of_it += (
+            f" The median of its accuracies is {net['median_accuracy']:.2f}, "
+            f"of full trainings {told['table']['median_accuracy']:.2f}."
+        )
+    return told_of_it
 
 
 def _failures(rows: Sequence[Told]) -> list[str]:

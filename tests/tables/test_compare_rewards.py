@@ -150,9 +150,10 @@ def test_a_run_on_a_tiny_table(script: Any, page: Any, table: Table, space: Chai
     assert rows["evaluator=proxy:macs"]["spearman"] == pytest.approx(by_scipy, abs=1e-5)
     one = [stats.spearmanr(table.curves[:, k, 0], table.accuracy[:, 1 - k]).statistic for k in range(2)]
     assert rows["fidelity=stop=1"]["spearman"] == pytest.approx(np.mean(one), abs=1e-5)
-    net = rows["evaluator=supernet"]
-    shared = told["supernet"]["training_seconds"] / len(table)
-    assert net["seconds"] == pytest.approx(net["inference_seconds"] + shared, abs=1e-3)
+    assert [net["learning_rate"] for net in told["supernets"]] == [0.2, RECIPE.learning_rate]
+    for net in told["supernets"]:
+        row, shared = rows[net["name"]], net["training_seconds"] / len(table)
+        assert row["seconds"] == pytest.approx(row["inference_seconds"] + shared, abs=1e-3)
     assert rows["one full training"]["share_of_full_training"] == 1
     assert rows["fidelity=stop=1"]["seconds"] < rows["fidelity=stop=2"]["seconds"]
     # Pooling twice and nothing else has no activation to look at: such failures are counted.
@@ -211,7 +212,14 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
 
 def n_of_subset(script: Any, digits: Dataset) -> int:
     """How many answers a network of the subset needs."""
-    return len(script.PROXIES) + 1 + len(script.fidelities(RECIPE, digits)) + 1 + RECIPE.epochs - 1
+    return (
+        len(script.PROXIES)
+        + len(script.supernet_recipes(RECIPE))
+        + len(script.fidelities(RECIPE, digits))
+        + 1
+        + RECIPE.epochs
+        - 1
+    )
 
 
 def is_time(name: str) -> bool:

@@ -42,7 +42,7 @@ def report(table: Table, walked: Mapping[Prefix, Candidate]) -> dict[str, Any]:
         },
         "quantiles": {str(q): round(float(np.quantile(means, q)), 4) for q in (0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)},
         "neighbours": round(float(np.mean([len(row) for row in neighbours])), 1),
-        "local_optima": sum(bool(len(row)) and means[i] > means[row].max() for i, row in enumerate(neighbours)),
+        "local_optima": int(sum(bool(len(row)) and means[i] > means[row].max() for i, row in enumerate(neighbours))),
         "searches": {
             name: _searched(search, neighbours, means, target)
             for name, search in (("local search", local_search), ("random search", random_search))

@@ -142,7 +142,11 @@ def test_a_pickle_that_asks_for_code_is_refused_by_name(damaged: Path, home: Pat
     assert not (tmp_path / "ran").exists() and not home.exists()
 
 
-@pytest.mark.parametrize("asked", [eval, print, np.load, pickle.loads, torch.load, Path, type], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [eval, print, np.load, pickle.loads, torch.load, Path, type],
+    ids=lambda one: f"{one.__module__}.{one.__qualname__}",
+)
 def test_any_other_name_is_refused_too(damaged: Path, home: Path, asked: Any) -> None:
     (damaged / "000000.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps([asked])))
     assert_refused(call("import", damaged), asked.__name__, "asks for")

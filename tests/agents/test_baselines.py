@@ -4,13 +4,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from searching import Cells, chain_env, chain_space, rewards_found, searched
 
 import nas_gym
-from nas_gym.envs import ArchitectureEnv
 from nas_gym.spaces import Convolution, Dropout, FullyConnected, GlobalPool, MaxPool
 from nas_gym_agents import SearchSettings, resume, search
 from nas_gym_agents.agent import SearchAgent
@@ -71,13 +71,18 @@ def test_a_space_of_a_single_candidate(agent: SearchAgent) -> None:
 
 
 def test_without_masks_an_illegal_action_has_its_penalty(agent: SearchAgent) -> None:
-    class Unmasked(ArchitectureEnv):
-        def _info(self) -> dict[str, Any]:
-            return {name: value for name, value in super()._info().items() if name != "action_mask"}
+    class Unmasked(gym.Wrapper[Any, Any, Any, Any]):
+        def reset(self, **arguments: Any) -> Any:
+            observation, info = super().reset(**arguments)
+            del info["action_mask"]
+            return observation, info
 
-    whole = chain_env(30)
-    env = Unmasked(whole.space, whole.evaluator, budget=whole.budget)
-    _, notes = searched(agent, env)
+        def step(self, action: Any) -> Any:
+            *rest, info = super().step(action)
+            del info["action_mask"]
+            return *rest, info
+
+    _, notes = searched(agent, Unmasked(chain_env(30)))
     rewards = [reward for _, reward in notes.history]
     assert rewards.count(-1.0) == len(rewards) - 30 > 0
 

@@ -69,7 +69,11 @@ def start(agent: str, path: Path) -> "subprocess.Popen[bytes]":
 
 
 def lines(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    """How many lines a file has; a resume that swaps in what it has rebuilt leaves a moment without it."""
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
 
 
 def kill_when(process: "subprocess.Popen[bytes]", path: Path, episodes: int, delay: float) -> None:

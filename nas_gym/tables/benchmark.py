@@ -17,7 +17,7 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Fidelity
 from nas_gym.spaces import CategoricalSpace, CellSpace, SearchSpace, Slot, row_keys
 from nas_gym.spaces.cell import N_CELLS, edge_slots
-from nas_gym.tables.parquet import numbers_of, read_parquet
+from nas_gym.tables.parquet import numbers_of, read_as
 
 if TYPE_CHECKING:
     from nas_gym.tables.table import Table
@@ -193,17 +193,7 @@ def read_benchmark(path: str | Path) -> BenchmarkTable:
     Raises:
         ConfigurationError: The file is missing, damaged or no such table.
     """
-    import pyarrow as pa
-
-    try:
-        read = read_parquet(path)
-        manifest = json.loads((read.schema.metadata or {})[_MANIFEST])
-        return _benchmark(read, manifest)
-    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(
-            f"{str(path)!r} is no benchmark table ({reason}); expected a file of nas-gym table import"
-        ) from None
+    return read_as(path, _MANIFEST, _benchmark, expected="no benchmark table; expected a file of nas-gym table import")
 
 
 def _benchmark(read: Any, manifest: Mapping[str, Any]) -> BenchmarkTable:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.tables.parquet import numbers_of, read_parquet
+from nas_gym.tables.parquet import numbers_of, read_as
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,17 +137,7 @@ def read_table(path: str | Path) -> Table:
     Raises:
         ConfigurationError: The file is missing, damaged or no such table.
     """
-    import pyarrow as pa
-
-    try:
-        read = read_parquet(path)
-        facts = json.loads((read.schema.metadata or {})[_FACTS])
-        return _table(read, facts)
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigurationError(
-            f"{str(path)!r} is no table of candidates ({reason}); expected a file of scripts/build_table.py"
-        ) from None
+    return read_as(path, _FACTS, _table, expected="no table of candidates; expected a file of scripts/build_table.py")
 
 
 def _table(read: pa.Table, facts: dict[str, Any]) -> Table:

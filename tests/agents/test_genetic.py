@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import searching
 import torch
 
 from nas_gym.envs import ArchitectureEnv, Budget
@@ -14,7 +15,7 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import ConstantEvaluator, HashEvaluator, PlantedEvaluator
 from nas_gym.randomness import derived_seed
 from nas_gym.spaces import ChainSpace, Convolution, Dropout, FullyConnected, GlobalPool, Limits, MaxPool
-from nas_gym_agents.agent import SearchAgent, Taken
+from nas_gym_agents.agent import SearchAgent
 from nas_gym_agents.genetic import UNDECIDED, Genetic, _Individual, _Trials, diversity, next_size
 from nas_gym_agents.random_search import RandomSearch
 
@@ -23,20 +24,8 @@ TIGHT = Limits(parameters=700, macs=7_000, resolution=2)
 SMALL = (Convolution(8), Convolution(16, stride=2), MaxPool(), Dropout(0.2), FullyConnected(16), GlobalPool())
 
 
-class Notes:
-    """A recorder that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.history: list[tuple[tuple[int, ...], float]] = []
-        self.taken: list[Taken] = []
-        self.ends: list[int] = []  # episodes before each call of `update`
-
-    def record_episode(self, env: gym.Env[Any, Any], taken: list[Taken], reward: float, info: dict[str, Any]) -> None:
-        self.history.append((tuple(one.action for one in taken), reward))
-        self.taken += taken
-
-    def update(self) -> None:
-        self.ends.append(len(self.history))
+class Notes(searching.Notes):
+    """A recorder that keeps what it is told, generation by generation."""
 
     @property
     def generations(self) -> list[int]:

@@ -57,7 +57,8 @@ def test_a_budget_that_ends_within_a_batch() -> None:
 
 
 def test_any_seed() -> None:
-    searched(TPE(), Cells(3), seed=2**63 + 5)
+    _, notes = searched(TPE(), Cells(3), seed=2**63 + 5)
+    assert len(notes.history) == 3
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,36 @@ def stopped(measured: Measured, dataset: Dataset, recipe: Recipe, row: int, cand
             measured.add(f"fidelity=stop={stop}", row, evaluation, seconds)
 
 
+def told_supernet(
+    name: str, net: SupernetEvaluator, seconds: float, n_networks: int, measured: Measured
+) -> dict[str, Any]:
+    """Return what is told of a supernet that took so many seconds to train, JSON-ready."""
+    return {
+        "name": name,
+        "training_seconds": round(seconds, 2),
+        "epochs": net.recipe.epochs,
+        "learning_rate": net.recipe.learning_rate,
+        "steps": net.prepare().steps,
+        "default_epochs": SUPERNET_RECIPE.epochs,
+        "shared_over_networks": n_networks,
+        "median_accuracy": _median_accuracy(measured.answers[name].values()),
+    }
+
+
+def told_table(table: Table, dataset: Dataset, means: Numbers) -> dict[str, Any]:
+    """Return what is told of the table, of whose networks (n,) mean accuracies were looked at; JSON-ready."""
+    return {
+        "name": table.name,
+        "networks": len(table),
+        "repeats": table.accuracy.shape[1],
+        "looked_at": len(means),
+        "data": dataset.name,
+        "n_validation": table.n_validation,
+        "median_accuracy": round(float(np.median(means)), 4),
+        "recipe": table.facts["recipe"],
+    }
+
+
 def measure(
     table: Table,
     space: ChainSpace,
@@ -280,28 +310,9 @@ def measure(
         "full_training_again": again,
         "regret_of_a_random_tenth": round(float(best - means.mean()), 5),
         "supernets": [
-            {
-                "name": name,
-                "training_seconds": round(seconds, 2),
-                "epochs": net.recipe.epochs,
-                "learning_rate": net.recipe.learning_rate,
-                "steps": net.prepare().steps,
-                "default_epochs": SUPERNET_RECIPE.epochs,
-                "shared_over_networks": len(table),
-                "median_accuracy": _median_accuracy(measured.answers[name].values()),
-            }
-            for name, (net, seconds) in supernets.items()
+            told_supernet(name, net, seconds, len(table), measured) for name, (net, seconds) in supernets.items()
         ],
-        "table": {
-            "name": table.name,
-            "networks": len(table),
-            "repeats": repeat,
-            "looked_at": len(looked_at),
-            "data": dataset.name,
-            "n_validation": table.n_validation,
-            "median_accuracy": round(float(np.median(means)), 4),
-            "recipe": table.facts["recipe"],
-        },
+        "table": told_table(table, dataset, means),
         "settings": asdict(settings) | {"subset": len(subset)},
         "seeds": {"settings": settings.seed, "evaluation": trainer.evaluation_seed, "repeat": repeat},
         "part_seconds": clock.seconds,

@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-SCHEMA = 1
+SCHEMA = 2
 HEADER = "header.json"
 
 # Names behind the small numbers in the records; the header repeats them.
-EXPLAINERS = ("none", "exact_shapley")
+EXPLAINERS = ("none", "exact_shapley", "permutation_sampling")
 TARGETS = ("none", "logp_masked")
-BASELINES = ("none", "empty")
+BASELINES = ("none", "empty", "same_step")
+CREDITS = ("none", "critic_waterfall", "counterfactual", "shapley_table", "shapley_surrogate")
 
 FORCED = 1  # one legal action only: nothing was decided
 UNEXPLAINED = 2  # no attributions: no policy, too many slots, or a space the explainer refuses
 UNFINISHED = 4  # the search ended inside the episode
 ILLEGAL = 8  # the action was illegal and ended the episode
+OUT_OF_BUDGET = (
+    16  # no attributions, since explaining had used its share of the time; `nas-gym explain` makes up for it
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,16 +54,28 @@ class Decision:
         log_uniform: Log-probability under the uniform policy over the legal actions.
         phi0: Log-probability of the action at the baseline, under the same mask.
         phi: Shapley value of every group of the observation, shape (n_groups,), in nats: logp = phi0 + sum(phi).
+        phi0_actions: As ``phi0``, of every action, shape (n_actions,); 0 for illegal ones. Kept as float32.
+        phi_actions: As ``phi``, of every action, shape (n_groups, n_actions); 0 for illegal ones. Kept as float16, flat.
+            Other targets follow from these two (`nas_gym.explain.targets`).
+        phi_std_err: Standard error of ``phi``, shape (n_groups,), where it was sampled; None where it is exact.
         entropy: Of the policy, in nats.
         value: Of the critic.
+        value0: Of the critic, at the baseline.
+        value_phi: Shapley values of the critic's value, shape (n_groups,): value = value0 + sum(value_phi).
         advantage: Of the update that followed; None where none followed.
         residual: abs(phi0 + sum(phi) - logp), logp taken from a pass of its own.
         logp_error: abs(recomputed logp - logp the policy acted with).
         n_players: Groups that differ from the baseline.
-        n_evaluations: Passes through the policy, 2**n_players.
-        flags: Sum of `FORCED`, `UNEXPLAINED`, `UNFINISHED`, `ILLEGAL`.
+        n_evaluations: Passes through the policy; 2**n_players where the values are exact.
+        explainer: One of `EXPLAINERS`; what computed the attributions.
+        baseline: One of `BASELINES`; what they compare with.
+        sampling_probability: With which probability this decision was among those explained, in (0, 1]; 0 where it
+            was left out for the time it would have taken. None: no choice was made.
+        flags: Sum of `FORCED`, `UNEXPLAINED`, `UNFINISHED`, `ILLEGAL`, `OUT_OF_BUDGET`.
         reward: Final reward of the episode; None if it did not end.
         key: Of the episode's candidate; None if it had none.
+        reward_credit: What the decision earned by the view that is there as the search runs (`credit_kind`).
+        credit_kind: One of `CREDITS`.
     """
 
     episode: int
@@ -77,35 +93,53 @@ class Decision:
     log_uniform: float
     phi0: float | None = None
     phi: NDArray[np.floating] | None = None
+    phi0_actions: NDArray[np.floating] | None = None
+    phi_actions: NDArray[np.floating] | None = None
+    phi_std_err: NDArray[np.floating] | None = None
     entropy: float | None = None
     value: float | None = None
+    value0: float | None = None
+    value_phi: NDArray[np.floating] | None = None
     advantage: float | None = None
     residual: float | None = None
     logp_error: float | None = None
     n_players: int = 0
     n_evaluations: int = 0
+    explainer: str = "exact_shapley"
+    baseline: str = "empty"
+    sampling_probability: float | None = None
     flags: int = UNEXPLAINED
     reward: float | None = None
     key: str | None = None
+    reward_credit: float | None = None
+    credit_kind: str = "none"
 
     def row(self) -> dict[str, Any]:
         """Return the row of the log."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        del values["legal"]
+        for named in ("legal", "explainer", "baseline"):
+            del values[named]
         explained = self.phi is not None
         return values | {
             "schema": SCHEMA,
             "mask": np.packbits(self.legal).tobytes(),
             "n_valid": int(self.legal.sum()),
-            "probabilities": None if self.probabilities is None else self.probabilities.astype(np.float16),
-            "explainer_id": int(explained),
-            "target_id": int(explained),
-            "baseline_id": int(explained),
-            "std_err": 0.0 if explained else None,
-            "value_phi": None,
-            "reward_credit": None,
-            "credit_kind": 0,
+            "probabilities": _half(self.probabilities),
+            "phi_actions": None if self.phi_actions is None else _half(self.phi_actions.reshape(-1)),
+            "explainer_id": EXPLAINERS.index(self.explainer) if explained else 0,
+            "target_id": TARGETS.index("logp_masked") if explained else 0,
+            "baseline_id": BASELINES.index(self.baseline) if explained else 0,
+            "std_err": None if not explained else _largest(self.phi_std_err),
+            "credit_kind": CREDITS.index(self.credit_kind),
         }
+
+
+def _half(values: NDArray[np.floating] | None) -> NDArray[np.float16] | None:
+    return None if values is None else values.astype(np.float16)
+
+
+def _largest(values: NDArray[np.floating] | None) -> float:
+    return 0.0 if values is None else float(values.max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -130,7 +164,7 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """Return the header with the names behind the ids, as JSON-ready data."""
-        names = {"explainers": EXPLAINERS, "targets": TARGETS, "baselines": BASELINES}
+        names = {"explainers": EXPLAINERS, "targets": TARGETS, "baselines": BASELINES, "credits": CREDITS}
         return {"schema": SCHEMA, **asdict(self), **names}
 
     @classmethod
@@ -267,12 +301,17 @@ def _schema() -> "pa.Schema":
             ("advantage", pa.float32()),
             ("probabilities", pa.list_(pa.float16())),
             ("phi", pa.list_(pa.float32())),
+            ("phi0_actions", pa.list_(pa.float32())),
+            ("phi_actions", pa.list_(pa.float16())),
+            ("phi_std_err", pa.list_(pa.float32())),
+            ("value0", pa.float32()),
             ("value_phi", pa.list_(pa.float32())),
             ("explainer_id", pa.uint8()),
             ("target_id", pa.uint8()),
             ("baseline_id", pa.uint8()),
             ("n_players", pa.uint8()),
             ("n_evaluations", pa.uint32()),
+            ("sampling_probability", pa.float32()),
             ("residual", pa.float32()),
             ("std_err", pa.float32()),
             ("logp_error", pa.float32()),

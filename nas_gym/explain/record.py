@@ -55,7 +55,7 @@ class Decision:
         phi0: Log-probability of the action at the baseline, under the same mask.
         phi: Shapley value of every group of the observation, shape (n_groups,), in nats: logp = phi0 + sum(phi).
         phi0_actions: As ``phi0``, of every action, shape (n_actions,); 0 for illegal ones. Kept as float32.
-        phi_actions: As ``phi``, of every action, shape (n_groups, n_actions); 0 for illegal ones. Kept as float16, flat.
+        phi_actions: As ``phi``, of every action, shape (n_groups, n_actions); 0 for illegal ones. Kept flat, float16.
             Other targets follow from these two (`nas_gym.explain.targets`).
         phi_std_err: Standard error of ``phi``, shape (n_groups,), where it was sampled; None where it is exact.
         entropy: Of the policy, in nats.

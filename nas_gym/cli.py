@@ -61,7 +61,10 @@ def search(
         Path | None,
         typer.Option(help="A run whose policy (ppo, maskable-ppo) or evaluations (model-ppo) to begin with."),
     ] = None,
-    explain: Annotated[bool, typer.Option(help="Compute attributions.")] = True,
+    explain: Annotated[
+        str, typer.Option(help="Which decisions get attributions: all, none, or as many as fit: budget.")
+    ] = "budget",
+    explain_share: Annotated[float, typer.Option(help="Share of the search's time that budget may take.")] = 0.05,
     workers: Annotated[
         str, typer.Option(help="Trainings at once: a number of worker processes, or ray; 1 trains in this process.")
     ] = "1",
@@ -86,6 +89,7 @@ def search(
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
     with reporting():
+        from nas_gym_agents.explanation_budget import check_explain
         from nas_gym_agents.settings import SearchSettings, absolute_paths
         from nas_gym_agents.workers import Workers, hang_limit
 
@@ -119,7 +123,8 @@ def search(
             evaluations=evaluations,
             unique=unique,
             seed=seed,
-            explain=explain,
+            explain=check_explain(explain),
+            explain_share=explain_share,
             store=store,
             confirm=confirm,
             confirm_repeats=confirm_repeats,

@@ -22,7 +22,7 @@ OBJECTIVE = "soft-macs:20000:0:-1"
 
 def searched(path: Path, **env_args: object) -> Run:
     arguments = {"evaluator": "hash", **env_args}
-    runner.search(SearchSettings(agent="random", evaluations=12, env_args=arguments, explain=False), path)
+    runner.search(SearchSettings(agent="random", evaluations=12, env_args=arguments, explain="none"), path)
     return nas_gym.load(path)
 
 

@@ -1,8 +1,7 @@
 """The hook: every decision recorded with its exact attribution."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
 
-from nas_gym.errors import ConfigurationError
-from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED, Decision, DecisionLog, Header
-from nas_gym.explain.shapley import MOST_PLAYERS
+from nas_gym.explain.record import UNEXPLAINED, UNFINISHED, Decision, DecisionLog
 from nas_gym_agents.agent import Taken
-from nas_gym_agents.attribution import Attributions, Groups, attribute, log_probabilities
-from nas_gym_agents.late_rewards import LATE_REWARD
+from nas_gym_agents.explaining import Seen, explained, flags_of, key_of, log_uniform
+from nas_gym_agents.explanation_budget import SHARE, Explain, ExplanationBudget
+from nas_gym_agents.recording_face import Face
 from nas_gym_agents.recurrent import is_recurrent, recurrent_log_probabilities
 
 
@@ -28,24 +26,6 @@ class DecisionReader(Protocol):
 
     def rollout(self, decisions: Sequence[Decision], seconds: float) -> None:
         """Take all decisions of one rollout, finished episodes or not, and the seconds that explaining them took."""
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One transition of one sub-environment, copied before SB3 reuses its buffers."""
-
-    env_index: int
-    global_step: int
-    slot: int
-    observation: NDArray[np.float32]
-    mask: NDArray[np.bool_] | None
-    action: int
-    value: float
-    logp: float
-    reward: float
-    done: bool
-    info: dict[str, Any]
-    logps: NDArray[np.float64] | None  # of all actions, where the policy is recurrent; else computed later
 
 
 class DecisionRecorder(BaseCallback):
@@ -60,7 +40,10 @@ class DecisionRecorder(BaseCallback):
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.
-        explain: Whether to compute attributions.
+        explain: ``"budget"``: attributions may take ``share`` of the search's time, and `Decision.sampling_probability`
+            says which were left out (`ExplanationBudget`); ``"all"``: every decision; ``"none"``.
+        share: Of the search's time, in (0, 1].
+        clock: Seconds of the search so far; None: wall-clock seconds since the recorder was made.
         reader: Told of the decisions as they are recorded.
         log: In place of ``folder``: an open log.
     """
@@ -69,20 +52,21 @@ class DecisionRecorder(BaseCallback):
         self,
         folder: str | Path | None = None,
         *,
-        explain: bool = True,
+        explain: Explain = "budget",
+        share: float = SHARE,
+        clock: Callable[[], float] | None = None,
         reader: DecisionReader | None = None,
         log: DecisionLog | None = None,
     ) -> None:
         super().__init__()
         self.log = log if log is not None else DecisionLog(None if folder is None else Path(folder))
-        self.explain = explain
+        self.budget = ExplanationBudget(explain, share, clock)
         self.reader = reader
-        self.seconds = 0.0
         self._episode = 0
         self._steps = 0
         self._version = 0
-        self._face: _Face | None = None
-        self._rollout: list[_Seen] = []
+        self._face: Face | None = None
+        self._rollout: list[Seen] = []
         self._open: dict[int, list[Decision]] = {}
         self._slots: dict[int, int] = {}
 
@@ -105,10 +89,10 @@ class DecisionRecorder(BaseCallback):
                 observation=face.packed(one.observation),
                 action=one.action,
                 legal=one.legal,
-                log_uniform=_log_uniform(one.legal),
-                flags=UNEXPLAINED | _flags(one.legal, one.action),
+                log_uniform=log_uniform(one.legal),
+                flags=UNEXPLAINED | flags_of(one.legal, one.action),
                 reward=reward,
-                key=_key(info),
+                key=key_of(info),
             )
             for step, one in enumerate(taken)
         ]
@@ -158,7 +142,7 @@ class DecisionRecorder(BaseCallback):
                 continue  # nothing was decided
             observation = np.zeros(0, np.float32) if observations is None else observations[i].copy()
             self._rollout.append(
-                _Seen(
+                Seen(
                     env_index=i,
                     global_step=self._steps,
                     slot=self._slots[i],
@@ -204,13 +188,12 @@ class DecisionRecorder(BaseCallback):
         rollout, self._rollout = self._rollout, []
         if not rollout:
             return
-        started = time.perf_counter()
-        decisions = self._explained(rollout)
+        before = self.budget.seconds
+        decisions = explained(rollout, self.model.policy, self._face_now, self.budget, self._version)
         if advantages is not None and advantages.size == len(rollout):
             flat = advantages.reshape(-1)
             decisions = [replace(d, advantage=float(a)) for d, a in zip(decisions, flat, strict=True)]
-        seconds = time.perf_counter() - started
-        self.seconds += seconds
+        seconds = self.budget.seconds - before
         finished: list[Decision] = []
         for place, seen in enumerate(rollout):
             episode = self._open.setdefault(seen.env_index, [])
@@ -222,56 +205,9 @@ class DecisionRecorder(BaseCallback):
             self.reader.rollout(decisions, seconds)
         self._write(finished)
 
-    def _closed(self, last: _Seen, episode: list[Decision]) -> list[Decision]:
-        reward, key = float(last.info.get(LATE_REWARD, last.reward)), _key(last.info)
+    def _closed(self, last: Seen, episode: list[Decision]) -> list[Decision]:
         number, self._episode = self._episode, self._episode + 1
-        return [replace(d, episode=number, reward=reward, key=key) for d in episode]
-
-    def _explained(self, rollout: list[_Seen]) -> list[Decision]:
-        face, policy = self._face_now, self.model.policy
-        if rollout[0].mask is None:
-            face.unmasked()
-        masks = None if rollout[0].mask is None else np.stack([s.mask for s in rollout if s.mask is not None])
-        observations = np.stack([s.observation for s in rollout])
-        actions = np.array([s.action for s in rollout])
-        n_actions = face.n_actions
-        found: Attributions | None = None
-        logps: NDArray[np.float64] | None = None
-        try:
-            if face.baseline is not None and face.baseline.shape != observations.shape[1:]:
-                face.refuse(f"observations have shape {observations.shape[1:]}, the encoder's {face.baseline.shape}")
-            if face.baseline is not None and not face.note:
-                found = attribute(policy, observations, actions, masks, baseline=face.baseline, groups=face.groups)
-            if observations.ndim > 1 and observations.shape[1]:
-                logps = log_probabilities(policy, observations, masks)
-        except ConfigurationError as error:
-            face.refuse(str(error))
-        if rollout[0].logps is not None:
-            logps = np.stack([s.logps for s in rollout if s.logps is not None])
-        result = []
-        for i, seen in enumerate(rollout):
-            legal = np.ones(n_actions, dtype=bool) if seen.mask is None else seen.mask
-            decision = Decision(
-                episode=self._episode,  # set again when the episode ends
-                step=0,
-                env_index=seen.env_index,
-                global_step=seen.global_step,
-                policy_version=self._version,
-                slot=seen.slot,
-                observation=face.packed(seen.observation),
-                action=seen.action,
-                legal=legal,
-                log_uniform=_log_uniform(legal),
-                value=seen.value,
-                logp=seen.logp,
-                flags=_flags(legal, seen.action) | (ILLEGAL if _illegal(seen) else 0) | UNEXPLAINED,
-            )
-            if logps is not None:
-                decision = _with_policy(decision, logps[i])
-            if found is not None:
-                decision = _with_attributions(decision, found, i)
-            result.append(decision)
-        return result
+        return [replace(d, episode=number, reward=last.final_reward, key=last.key) for d in episode]
 
     def _write(self, decisions: list[Decision]) -> None:
         self.log.append(decisions)
@@ -281,11 +217,11 @@ class DecisionRecorder(BaseCallback):
     # What the environment looks like
 
     @property
-    def _face_now(self) -> "_Face":
+    def _face_now(self) -> Face:
         assert self._face is not None, "training has started"
         return self._face
 
-    def _of(self, env: gym.Env[Any, Any]) -> "_Face":
+    def _of(self, env: gym.Env[Any, Any]) -> Face:
         if self._face is None:
             encoder = env.get_wrapper_attr("encoder") if env.has_wrapper_attr("encoder") else None
             space = env.get_wrapper_attr("space") if env.has_wrapper_attr("space") else None
@@ -295,97 +231,6 @@ class DecisionRecorder(BaseCallback):
     def _take_face(self, encoder: Any, space: Any, action_space: gym.Space[Any]) -> None:
         if self._face is not None:
             return
-        self._face = _Face(encoder, space, action_space, self.explain)
+        self._face = Face(encoder, space, action_space, self.budget.explain != "none")
         self.log.write_header(self._face.header())
-        self._face.on_refusal = lambda: self.log.write_header(self._face_now.header())
-
-
-class _Face:
-    """What a recorder knows of an environment: groups, baseline, names."""
-
-    def __init__(self, encoder: Any, space: Any, action_space: gym.Space[Any], explain: bool) -> None:
-        self.groups: Groups = tuple(encoder.groups) if encoder is not None else ()
-        self.baseline: NDArray[np.float32] | None = encoder.encode(()) if encoder is not None else None
-        self.n_actions = int(action_space.n) if isinstance(action_space, gym.spaces.Discrete) else 0
-        self.slots = tuple(slot.name for slot in space.slots) if space is not None else ()
-        self.choices = tuple(slot.choices for slot in space.slots) if space is not None else ()
-        self.note, self.masked = "", True
-        self.on_refusal: Callable[[], None] = lambda: None
-        if not explain:
-            self.note = "attributions were switched off"
-        elif not self.groups:
-            self.note = "no attributions: the environment names no groups of its observation (no encoder)"
-        elif not self.n_actions:
-            self.note = f"no attributions: the action space is {action_space}, not Discrete"
-        elif len(self.groups) > MOST_PLAYERS:
-            self.note = f"no attributions: the space has {len(self.groups)} slots, exact values take {MOST_PLAYERS}"
-
-    def refuse(self, reason: str) -> None:
-        """Note why there are no attributions, once."""
-        if not self.note:
-            self.note = f"no attributions: {reason}"
-            self.on_refusal()
-
-    def header(self) -> Header:
-        groups = tuple(name for name, _ in self.groups)
-        return Header(self.slots, self.choices, groups, self.n_actions, self.note, self.masked)
-
-    def unmasked(self) -> None:
-        """Note that the policy gets no masks, once."""
-        if self.masked:
-            self.masked = False
-            self.on_refusal()
-
-    def packed(self, observation: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return the choice per slot: 0 undecided, else 1 + the choice; empty without groups."""
-        if not self.groups or observation.ndim != 1 or not observation.size:
-            return np.zeros(0, np.uint8)
-        return np.array([int(observation[part].argmax()) for _, part in self.groups], dtype=np.uint8)
-
-
-def _with_policy(decision: Decision, logps: NDArray[np.float64]) -> Decision:
-    probabilities = np.where(decision.legal, np.exp(logps), 0.0)
-    others = np.where(decision.legal, logps, -np.inf)
-    others[decision.action] = -np.inf
-    positive = probabilities[probabilities > 0]
-    return replace(
-        decision,
-        probabilities=probabilities,
-        entropy=float(-(positive * np.log(positive)).sum()),
-        runner_up=int(others.argmax()) if np.isfinite(others).any() else -1,
-        logp_error=abs(float(logps[decision.action]) - float(decision.logp or 0.0)),
-    )
-
-
-def _with_attributions(decision: Decision, found: Attributions, i: int) -> Decision:
-    logp = float(found.log_probabilities[i, decision.action])
-    return replace(
-        decision,
-        phi0=float(found.phi0[i]),
-        phi=found.phi[i],
-        residual=abs(float(found.phi0[i] + found.phi[i].sum()) - logp),
-        n_players=int(found.n_players[i]),
-        n_evaluations=2 ** int(found.n_players[i]),
-        flags=decision.flags & ~UNEXPLAINED,
-    )
-
-
-def _log_uniform(legal: NDArray[np.bool_]) -> float:
-    return -float(np.log(max(1, int(legal.sum()))))
-
-
-def _flags(legal: NDArray[np.bool_], action: int) -> int:
-    if not len(legal):  # not a Discrete action space
-        return 0
-    forced = FORCED if int(legal.sum()) == 1 else 0
-    return forced | (0 if 0 <= action < len(legal) and legal[action] else ILLEGAL)
-
-
-def _illegal(seen: _Seen) -> bool:
-    failure = seen.info.get("failure") or {}
-    return failure.get("kind") == "illegal_action"
-
-
-def _key(info: dict[str, Any]) -> str | None:
-    evaluation = info.get("evaluation")
-    return str(evaluation["key"]) if evaluation else None
+        self._face.on_change = lambda: self.log.write_header(self._face_now.header())

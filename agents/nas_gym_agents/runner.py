@@ -213,6 +213,7 @@ class _Search:
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
+        self._replayed_seconds = 0.0
         self._place = place = run.place_for_rebuilding() if self._replayed else run.path
         self._history = HistoryFile(place / HISTORY)
         self._log = DecisionLog(place / DECISIONS)
@@ -222,7 +223,13 @@ class _Search:
 
     def run(self) -> dict[str, Any]:
         settings, agent = self._parts.settings, self._parts.agent
-        recorder = DecisionRecorder(log=self._log, explain=settings.explain, reader=self._board)
+        recorder = DecisionRecorder(
+            log=self._log,
+            explain=settings.explain,
+            share=settings.explain_share,
+            clock=self._search_seconds,
+            reader=self._board,
+        )
         more: dict[str, Any] = {"policy_file": lambda: self._place / POLICY} if hasattr(agent, "load") else {}
         if self._parts.warm_start is not None:
             more["warm_start"] = self._parts.warm_start
@@ -235,6 +242,10 @@ class _Search:
             self._run.update(state="interrupted")
             raise
         return self._finish(found.updates, confirmation)
+
+    def _search_seconds(self) -> float:
+        """Return the seconds of this process and, since a replay is faster, those of the trainings that it replayed."""
+        return time.monotonic() - self._started + self._replayed_seconds
 
     def _confirm(self) -> Confirmation | None:
         """Train the best networks again; None where nothing is trained, or nothing is asked for."""
@@ -271,6 +282,8 @@ class _Search:
             accuracy=evaluation.accuracy if evaluation else None,
         )
         self._history.append(episode)
+        if self._replayed and evaluation is not None and evaluation.key not in self._seen:
+            self._replayed_seconds += evaluation.train_seconds / getattr(self._parts.pool, "capacity", 1)
         self._count(episode, evaluation)
         self._board.episode(episode, evaluation, from_store=self._tally.from_store)
         if self._replayed and self._tally.episodes >= self._replayed:

@@ -12,6 +12,7 @@ import gymnasium as gym
 from nas_gym.data.named import known_name
 from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym_agents.agent import SearchAgent
+from nas_gym_agents.explanation_budget import SHARE, Explain, ExplanationBudget
 from nas_gym_agents.registry import make_agent
 from nas_gym_envs import ArchitectureEnv, Budget
 
@@ -32,7 +33,9 @@ class SearchSettings:
         evaluations: Budget in evaluations, repeats included; None: no limit of this kind.
         unique: Budget in distinct candidates; None: no limit of this kind.
         seed: Of the agent.
-        explain: Whether attributions are computed.
+        explain: Which decisions get attributions: ``"all"``, ``"none"``, or as many as fit into a share of the search's
+            time (``"budget"``; `nas_gym_agents.explanation_budget`).
+        explain_share: That share, in (0, 1].
         store: Database URL or file of results shared by searches; None: the run's own.
         keep_weights: How many of the best networks keep their weights.
         confirm: How many of the best networks are trained again before one of them is named the winner, by its mean;
@@ -48,7 +51,8 @@ class SearchSettings:
     evaluations: int | None = DEFAULT_EVALUATIONS
     unique: int | None = None
     seed: int = 0
-    explain: bool = True
+    explain: Explain = "budget"
+    explain_share: float = SHARE
     store: str | None = None
     keep_weights: int = 5
     confirm: int = 3
@@ -58,6 +62,7 @@ class SearchSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
             raise ConfigurationError(f"a seed is an integer from 0 to 2**32 - 1, got {self.seed}")
+        ExplanationBudget(self.explain, self.explain_share)
         if self.keep_weights < 1:
             raise ConfigurationError(f"keep_weights must be at least 1, got {self.keep_weights}")
         for name, value in (("confirm", self.confirm), ("confirm_repeats", self.confirm_repeats)):
@@ -88,6 +93,8 @@ class SearchSettings:
         """Return the settings that `to_json` wrote."""
         known = {f.name for f in fields(cls)}
         older = {"confirm": 0}  # runs from before there was this setting confirm nothing
+        if isinstance(data.get("explain"), bool):  # as it was then
+            data = {**data, "explain": "all" if data["explain"] else "none"}
         return cls(**{name: value for name, value in {**older, **data}.items() if name in known})
 
     def make_budget(self) -> Budget:

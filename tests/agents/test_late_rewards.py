@@ -117,7 +117,7 @@ def test_late_rewards_change_nothing(agent: str, limits: dict[str, Any]) -> None
         if agent == "recurrent-ppo":  # without masks, and too slow to learn them here
             env = ArchitectureEnv(FRIENDLY, env.evaluator, budget=env.budget)
         env.late_rewards = late
-        recorder = DecisionRecorder(explain=False)
+        recorder = DecisionRecorder(explain="none")
         results.append(small(agent).search(env, seed=1, recorder=recorder))
         frames.append(recorder.frame())
         assert (env.evaluator.most > 1) == (late and "cost_seconds" not in limits and agent not in SERIAL)

@@ -274,7 +274,7 @@ def test_recording_changes_nothing() -> None:
         MaskablePPOSearch(n_steps=32).search(env, seed=5, recorder=recorder)
         return env.seen
 
-    assert history(None) == history(DecisionRecorder()) == history(DecisionRecorder(explain=False))
+    assert history(None) == history(DecisionRecorder()) == history(DecisionRecorder(explain="none"))
 
 
 def global_generators() -> tuple[Any, ...]:

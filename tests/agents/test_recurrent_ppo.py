@@ -23,7 +23,7 @@ SMALL = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "hidden": 16, "lstm": 1
 
 def test_same_seed_same_search_whatever_surrounds_it() -> None:
     def found(seed: int) -> Any:
-        recorder = DecisionRecorder(explain=False)
+        recorder = DecisionRecorder(explain="none")
         result = RecurrentPPOSearch(**SMALL).search(chain_env(20, FRIENDLY), seed=seed, recorder=recorder)
         return result, recorder.frame()["action"].tolist()
 

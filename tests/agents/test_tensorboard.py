@@ -299,7 +299,7 @@ def test_hparams_show_settings_and_metrics(masked):
     assert start["agent"].string_value == run.settings["agent"]
     assert start["evaluations"].number_value == run.settings["evaluations"]
     assert start["agent_args.n_steps"].number_value == 32
-    assert start["explain"].string_value == "true"
+    assert start["explain"].string_value == "budget"
     experiment = hparams.parse_experiment_plugin_data(content[hparams.EXPERIMENT_TAG])
     assert {metric.name.tag for metric in experiment.metric_infos} <= set(events.scalars)
     assert {info.name for info in experiment.hparam_infos} == set(start)

@@ -273,7 +273,7 @@ def test_a_search_whose_node_dies_has_the_history_of_a_local_one(cluster: Any, t
     from nas_gym_agents import runner
     from nas_gym_agents.settings import SearchSettings
 
-    settings = SearchSettings(agent="genetic", evaluations=24, seed=3, env_args={"epochs": 1}, explain=False)
+    settings = SearchSettings(agent="genetic", evaluations=24, seed=3, env_args={"epochs": 1}, explain="none")
     runner.search(settings, tmp_path / "local")
     doomed = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
     cluster.wait_for_nodes()

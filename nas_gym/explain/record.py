@@ -197,7 +197,7 @@ class DecisionLog:
         self.header = header
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / HEADER, json.dumps(header.to_json(), ensure_ascii=False, indent=1))
+            write_header(self.folder / HEADER, header)
 
     def append(self, decisions: Sequence[Decision]) -> None:
         """Add decisions as one part."""
@@ -212,6 +212,11 @@ class DecisionLog:
     def frame(self) -> "pd.DataFrame":
         """Return all decisions as a data frame; see `read_decisions`."""
         return read_decisions(self.folder) if self.folder is not None else _table(self._memory).to_pandas()
+
+
+def write_header(path: Path, header: Header) -> None:
+    """Write the header of a log, whole or not at all."""
+    write_atomically(path, json.dumps(header.to_json(), ensure_ascii=False, indent=1))
 
 
 def read_header(folder: Path) -> Header:

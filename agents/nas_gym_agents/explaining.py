@@ -198,13 +198,21 @@ def _with_policy(decision: Decision, logps: NDArray[np.float64]) -> Decision:
 def with_attributions(decision: Decision, found: Attributions, i: int) -> Decision:
     """Return a decision with the i-th attributions."""
     logp = float(found.log_probabilities[i, decision.action])
+    exact = found.explainer[i] == "exact_shapley"
     return replace(
         decision,
         phi0=float(found.phi0[i]),
         phi=found.phi[i],
+        phi0_actions=found.phi0_actions[i],
+        phi_actions=found.phi_actions[i],
+        phi_std_err=None if exact else found.std_err[i],
+        value0=float(found.value0[i]),
+        value_phi=found.value_phi[i],
         residual=abs(float(found.phi0[i] + found.phi[i].sum()) - logp),
         n_players=int(found.n_players[i]),
-        n_evaluations=2 ** int(found.n_players[i]),
+        n_evaluations=int(found.n_evaluations[i]),
+        explainer=found.explainer[i],
+        baseline=found.baseline,
         flags=decision.flags & ~(UNEXPLAINED | OUT_OF_BUDGET),
     )
 

@@ -1,4 +1,4 @@
-"""The hook: every decision recorded with its exact attribution."""
+"""The hook: every decision recorded with its attribution."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +13,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED, Decision, DecisionLog, Header
-from nas_gym.explain.shapley import MOST_PLAYERS
 from nas_gym_agents.agent import Taken
-from nas_gym_agents.attribution import Attributions, Groups, attribute, log_probabilities
+from nas_gym_agents.attribution import Attributions, Groups, Options, attribute, log_probabilities
 from nas_gym_agents.late_rewards import LATE_REWARD
 from nas_gym_agents.recurrent import is_recurrent, recurrent_log_probabilities
 
@@ -49,14 +48,15 @@ class _Seen:
 
 
 class DecisionRecorder(BaseCallback):
-    """Records every decision of a controller, with exact Shapley values of why it was taken.
+    """Records every decision of a controller, with Shapley values of what moved the policy to take it.
 
     For stable-baselines3's PPO and sb3-contrib's MaskablePPO it is a callback: ``model.learn(…, callback=recorder)``.
     Attributions are computed at the end of every rollout, before the update, with the weights that acted; the
     last, unfinished rollout counts too. For agents without a policy `record_episode` notes the same without policy
-    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, one with
-    more than 14 slots, and a recurrent policy are recorded without attributions, and `Header.note` says so. An
-    episode that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
+    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment and a
+    recurrent policy are recorded without attributions, and `Header.note` says so. The values are exact for up to 14
+    decided slots; beyond, they are sampled, and the decision's ``explainer`` and ``phi_std_err`` say so. An episode
+    that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.
@@ -241,7 +241,16 @@ class DecisionRecorder(BaseCallback):
             if face.baseline is not None and face.baseline.shape != observations.shape[1:]:
                 face.refuse(f"observations have shape {observations.shape[1:]}, the encoder's {face.baseline.shape}")
             if face.baseline is not None and not face.note:
-                found = attribute(policy, observations, actions, masks, baseline=face.baseline, groups=face.groups)
+                options = Options(seed=self._version)
+                found = attribute(
+                    policy,
+                    observations,
+                    actions,
+                    masks,
+                    baseline=face.baseline,
+                    groups=face.groups,
+                    options=options,
+                )
             if observations.ndim > 1 and observations.shape[1]:
                 logps = log_probabilities(policy, observations, masks)
         except ConfigurationError as error:
@@ -317,8 +326,6 @@ class _Face:
             self.note = "no attributions: the environment names no groups of its observation (no encoder)"
         elif not self.n_actions:
             self.note = f"no attributions: the action space is {action_space}, not Discrete"
-        elif len(self.groups) > MOST_PLAYERS:
-            self.note = f"no attributions: the space has {len(self.groups)} slots, exact values take {MOST_PLAYERS}"
 
     def refuse(self, reason: str) -> None:
         """Note why there are no attributions, once."""
@@ -363,9 +370,16 @@ def _with_attributions(decision: Decision, found: Attributions, i: int) -> Decis
         decision,
         phi0=float(found.phi0[i]),
         phi=found.phi[i],
+        phi0_actions=found.phi0_actions[i],
+        phi_actions=found.phi_actions[i],
+        phi_std_err=None if found.explainer[i] == "exact_shapley" else found.std_err[i],
+        value0=float(found.value0[i]),
+        value_phi=found.value_phi[i],
         residual=abs(float(found.phi0[i] + found.phi[i].sum()) - logp),
         n_players=int(found.n_players[i]),
-        n_evaluations=2 ** int(found.n_players[i]),
+        n_evaluations=int(found.n_evaluations[i]),
+        explainer=found.explainer[i],
+        baseline=found.baseline,
         flags=decision.flags & ~UNEXPLAINED,
     )
 

@@ -18,7 +18,7 @@ from nas_gym.explain.shapley import MOST_PLAYERS, interactions
 from nas_gym_agents.attribution_problem import Options, Problem, distinct
 from nas_gym_agents.coalition_solutions import mean_values, solve
 from nas_gym_agents.coalition_values import GenericValues, Groups
-from nas_gym_agents.policy_outputs import log_probabilities
+from nas_gym_agents.policy_outputs import acting, log_probabilities
 
 __all__ = ["Attributions", "Groups", "Options", "attribute", "attribute_interactions", "log_probabilities"]
 
@@ -94,9 +94,10 @@ def attribute(
     _refuse_illegal(actions, masks)
     first, which = distinct(observations, masks)
     problem = Problem(policy, observations[first], None if masks is None else masks[first], baseline, groups, options)
-    values, path_error = problem.values()
-    own, critic = problem.own()
-    found = solve(problem, values)
+    with acting(policy):
+        values, path_error = problem.values()
+        own, critic = problem.own()
+        found = solve(problem, values)
     n_players = found.n_players[which]
     return Attributions(
         log_probabilities=own[which],
@@ -151,9 +152,11 @@ def attribute_interactions(
     players = batch.players[0]
     if len(players) > MOST_PLAYERS:
         raise ConfigurationError(f"interactions take up to {MOST_PLAYERS} groups that vary, got {len(players)}")
-    values, _ = problem.values()
+    with acting(policy):
+        values, _ = problem.values()
+        game = mean_values(values, batch, problem.background, None)[0, action]
     pairs = np.zeros((len(groups), len(groups)))
-    pairs[np.ix_(players, players)] = interactions(mean_values(values, batch, problem.background, None)[0, :, action])
+    pairs[np.ix_(players, players)] = interactions(game)
     return pairs
 
 

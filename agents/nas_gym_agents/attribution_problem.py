@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
+from nas_gym.explain.shapley import coalitions
 from nas_gym_agents.coalition_values import Batch, FactorisedValues, GenericValues, Groups, Preprocess, Values
 from nas_gym_agents.factorised import networks
 from nas_gym_agents.policy_outputs import critic_values, log_probabilities, refuse_unexplainable
@@ -122,15 +123,18 @@ class Problem:
         """
         n_players = self.varies.sum(1)
         batch = self.batch(np.flatnonzero(n_players == n_players.max(initial=0))[:CHECKED_DECISIONS])
+        baseline, p = self.background[-1], batch.players.shape[1]
         generator = np.random.default_rng(self.options.seed)
-        members = generator.random((CHECKED_COALITIONS, batch.players.shape[1])) < 0.5
-        members[0], members[1] = False, True
-        few = batch.with_players(generator.permuted(batch.players, axis=1)[:, :CHECKED_PLAYERS])
-        pairs = [
-            [values(*what) for values in (generic, factorised)]
-            for what in ((batch, self.background[0], members), (few, self.background[-1], None))
-        ]
-        return max(_largest_difference(first, second, batch.legal) for first, second in pairs)
+        some = generator.random((CHECKED_COALITIONS, p)) < 0.5
+        some[:1] = True
+        few = generator.permutation(p)[:CHECKED_PLAYERS]
+        of_few = coalitions(len(few)) @ (few[:, None] == np.arange(p))
+        expected = generic(batch, baseline, np.concatenate((some, of_few)))
+        found = factorised(batch, baseline, some), factorised(batch.with_players(batch.players[:, few]), baseline, None)
+        away = np.abs(expected - np.concatenate(found, axis=2))
+        away[:, -1] /= np.maximum(1.0, np.abs(expected[:, -1]))
+        asked_for = np.column_stack((batch.legal, np.full(len(batch.legal), self.options.critic)))
+        return float(away[asked_for].max(initial=0.0)) if np.isfinite(away[asked_for]).all() else float("inf")
 
 
 def column_groups(
@@ -166,12 +170,3 @@ def distinct(
         keys = [key + mask.tobytes() for key, mask in zip(keys, masks, strict=True)]
     which = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
     return np.unique(which, return_index=True)[1], which
-
-
-def _largest_difference(first: NDArray[np.float64], second: NDArray[np.float64], legal: NDArray[np.bool_]) -> float:
-    away = np.abs(first - second)
-    away[..., -1] /= np.maximum(1.0, np.abs(first[..., -1]))
-    if np.isnan(first[..., -1]).all():  # the critic was not asked for
-        away = away[..., :-1]
-    away[..., : legal.shape[1]] *= legal[:, None]
-    return float(away.max(initial=0.0)) if np.isfinite(away).all() else float("inf")

@@ -14,7 +14,7 @@ from nas_gym_agents.coalition_values import Batch, Values
 
 @dataclass(frozen=True)
 class Solutions:
-    """Of n decisions; the last column is the critic's value, the others log-probabilities of actions.
+    """Of n decisions; the last of the n_actions + 1 is the critic's value, the others log-probabilities of actions.
 
     Attributes:
         start: Values at the baseline, float64 (n, n_actions + 1).
@@ -46,7 +46,7 @@ def solve(problem: Problem, values: Values) -> Solutions:
         orders = plans[batch.players.shape[1]]
         place = rows[:, None], batch.players
         members = None if orders is None else walked_coalitions(orders)
-        games = np.swapaxes(mean_values(values, batch, problem.background, members), 1, 2)
+        games = mean_values(values, batch, problem.background, members)
         start[rows] = games[..., 0]
         if orders is None:
             shares[place] = np.swapaxes(shapley_values(games), 1, 2)
@@ -61,7 +61,7 @@ def solve(problem: Problem, values: Values) -> Solutions:
 def mean_values(
     values: Values, batch: Batch, background: NDArray[np.float32], members: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
-    """Return the mean over k baselines, (k, m), of the values of c coalitions, float64 (n, c, n_actions + 1)."""
+    """Return the mean over k baselines, (k, m), of the values of c coalitions, float64 (n, n_actions + 1, c)."""
     total = values(batch, background[0], members)
     for other in background[1:]:
         total += values(batch, other, members)

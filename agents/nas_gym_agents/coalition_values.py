@@ -58,9 +58,9 @@ class Values(Protocol):
     def __call__(
         self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None
     ) -> NDArray[np.float64]:
-        """Return the values of c coalitions of each decision, float64 (n, c, n_actions + 1).
+        """Return the values of c coalitions of each decision, float64 (n, n_actions + 1, c).
 
-        The last column is the critic's value (NaN if not asked for). Columns of illegal actions hold finite numbers
+        The last row is the critic's value, NaN if it is not asked for. Rows of illegal actions hold finite numbers
         without a meaning.
 
         Args:
@@ -98,7 +98,7 @@ class GenericValues:
         masks = np.repeat(batch.legal, len(switches), axis=0) if self.masked else None
         logp = log_probabilities(self.policy, mixed, masks)
         values = critic_values(self.policy, mixed) if self.critic else np.full(len(mixed), np.nan)
-        return np.concatenate((logp, values[:, None]), axis=1).reshape(n, len(switches), -1)
+        return np.swapaxes(np.concatenate((logp, values[:, None]), axis=1).reshape(n, len(switches), -1), 1, 2)
 
 
 @dataclass(frozen=True)
@@ -130,25 +130,25 @@ class FactorisedValues:
         switches = None if members is None else torch.as_tensor(members, dtype=torch.float32, device=device)
         with torch.no_grad():
             logits = self.actor.outputs(start, deltas, switches)
-            n, c, n_actions = logits.shape
-            values = torch.full((n, c, n_actions + 1), torch.nan, dtype=torch.float64, device=device)
-            values[..., :-1] = logits
-            values[..., :-1] -= log_normaliser(values[..., :-1], torch.as_tensor(batch.legal, device=device))
+            n, n_actions, c = logits.shape
+            values = torch.full((n, n_actions + 1, c), torch.nan, dtype=torch.float64, device=device)
+            values[:, :-1] = logits
+            values[:, :-1] -= log_normaliser(values[:, :-1], torch.as_tensor(batch.legal, device=device))
             if self.critic is not None:
-                values[..., -1:] = self.critic.outputs(start, deltas, switches)
+                values[:, -1:] = self.critic.outputs(start, deltas, switches)
         result: NDArray[np.float64] = values.cpu().numpy()
         return result
 
 
 def log_normaliser(logits: torch.Tensor, legal: torch.Tensor) -> torch.Tensor:
-    """Return the logarithm of the sum of exp(logit) over the legal actions, float64 (n, c, 1).
+    """Return the logarithm of the sum of exp(logit) over the legal actions, float64 (n, 1, c).
 
     Args:
-        logits: float64 (n, c, n_actions).
+        logits: float64 (n, n_actions, c).
         legal: bool (n, n_actions).
     """
-    normaliser = torch.matmul(logits.exp(), legal.double().unsqueeze(-1)).log_()
+    normaliser = torch.matmul(legal.double().unsqueeze(1), logits.exp()).log_()
     if not normaliser.isfinite().all():  # over- or underflow, beyond exp(±700)
-        masked = logits.masked_fill(~legal.unsqueeze(1), -torch.inf)
-        normaliser = torch.logsumexp(masked, dim=-1, keepdim=True)
+        masked = logits.masked_fill(~legal.unsqueeze(2), -torch.inf)
+        normaliser = torch.logsumexp(masked, dim=1, keepdim=True)
     return normaliser

@@ -25,7 +25,7 @@ class Network(Protocol):
         """Of the first layer, float32 (n_hidden, m)."""
 
     def outputs(self, baseline: Tensor, deltas: Tensor, members: Tensor | None) -> Tensor:
-        """Return the outputs for n decisions at c coalitions of their p players each, float32 (n, c, n_out).
+        """Return the outputs for n decisions at c coalitions of their p players each, float32 (n, n_out, c).
 
         Args:
             baseline: (m,).
@@ -42,7 +42,7 @@ class AnyNetwork:
     Attributes:
         weight: Of the first layer, float32 (n_hidden, m).
         bias: Of the first layer, float32 (n_hidden,).
-        rest: From the first layer's sums, (rows, n_hidden), to the outputs, (rows, n_out).
+        rest: From the first layer's sums, (rows, n_hidden), to the outputs, (n_out, rows).
     """
 
     weight: Tensor
@@ -86,7 +86,7 @@ class TanhNetwork:
         *inner, (weight, bias) = self._rest
         for inner_weight, inner_bias in inner:
             hidden = linear(hidden, inner_weight, inner_bias).sigmoid_()
-        return linear(hidden, weight, bias)
+        return torch.addmm(bias.unsqueeze(1), weight, hidden.t())
 
 
 def all_subsets(combine: Callable[..., Any], first: Tensor, terms: Tensor) -> Tensor:
@@ -129,7 +129,8 @@ def _network(modules: Sequence[nn.Module]) -> Network | None:
     tanh = bool(activations) and all(type(module) is nn.Tanh for module in activations)
     if tanh and len(linears) == len(activations) + 1:
         return TanhNetwork(linears)
-    return AnyNetwork(first.weight.detach(), first.bias.detach(), nn.Sequential(*modules[1:]))
+    rest = nn.Sequential(*modules[1:])
+    return AnyNetwork(first.weight.detach(), first.bias.detach(), lambda sums: rest(sums).t())
 
 
 def _sums(first: Tensor, terms: Tensor, members: Tensor | None) -> Tensor:
@@ -139,6 +140,7 @@ def _sums(first: Tensor, terms: Tensor, members: Tensor | None) -> Tensor:
 
 
 def _in_blocks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """Return (n, n_out, c) from (n, c, n_hidden)."""
     n, c, n_hidden = rows.shape
     blocks = [function(block) for block in torch.split(rows.view(-1, n_hidden), BLOCK)]
-    return (blocks[0] if len(blocks) == 1 else torch.cat(blocks)).view(n, c, -1)
+    return (blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)).reshape(-1, n, c).transpose(0, 1)

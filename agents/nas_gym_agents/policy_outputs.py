@@ -36,12 +36,14 @@ def refuse_unexplainable(policy: Any) -> None:
 def acting(policy: Any) -> Iterator[None]:
     """Keep no gradients, and let the policy be as it is when it acts: dropout and the like are off."""
     training = policy.training
-    policy.set_training_mode(False)
+    if training:
+        policy.set_training_mode(False)
     try:
         with torch.no_grad():
             yield
     finally:
-        policy.set_training_mode(training)
+        if training:
+            policy.set_training_mode(True)
 
 
 def log_probabilities(policy: Any, observations: NDArray[Any], masks: NDArray[np.bool_] | None) -> NDArray[np.float64]:

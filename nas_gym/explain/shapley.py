@@ -8,8 +8,8 @@ A player's column of weights depends on nothing but the number of players, so th
 product with the table. Pairs are treated alike: Grabisch and Roubens 1999, "An axiomatic approach to the concept of
 interaction among players in cooperative games", definition 2, gives of players i and j
 
-    I_ij = sum over S in N without i, j of
-        |S|! (|N| - |S| - 2)! / (|N| - 1)! * (v(S + ij) - v(S + i) - v(S + j) + v(S)).
+    I_ij = sum over S in N without i, j of |S|! (|N| - |S| - 2)! / (|N| - 1)! * d_ij(S),
+    d_ij(S) = v(S + i + j) - v(S + i) - v(S + j) + v(S).
 """
 
 from functools import lru_cache
@@ -101,7 +101,7 @@ def interactions(table: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _players(table: NDArray[np.floating]) -> int:
-    size = int(table.shape[-1])
+    size: int = table.shape[-1]
     n_players = size.bit_length() - 1
     if size != 2**n_players:
         raise ConfigurationError(f"a table of coalitions has 2**n entries, got {size}")

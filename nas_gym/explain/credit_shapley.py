@@ -1,6 +1,7 @@
 """Exact Shapley values of decisions, over the whole table of a small space."""
 
 from dataclasses import dataclass
+from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,3 +86,34 @@ def shapley_of_table(decisions: NDArray[np.integer], scores: NDArray[np.float64]
         )
     means = coalition_means(decisions, scores)
     return TableShapley(float(means[0, 0]), shapley_values(means))
+
+
+def pair_interactions(table: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the Shapley interaction index of all pairs of players.
+
+    I_ij = sum over S without i and j of |S|! (n - |S| - 2)! / (n - 1)! * (v(S+i+j) - v(S+i) - v(S+j) + v(S)):
+    Grabisch and Roubens 1999, "An axiomatic approach to the concept of interaction among players in cooperative games",
+    International Journal of Game Theory 28, equation 2.
+
+    Args:
+        table: Values of all coalitions in the order of `nas_gym.explain.coalitions`, (..., 2**n).
+
+    Returns:
+        Symmetric, float64 (..., n, n), with zeros on the diagonal.
+
+    Raises:
+        ConfigurationError: The last axis is no power of two, or there are too many players.
+    """
+    size = table.shape[-1]
+    n = size.bit_length() - 1
+    if size != 2**n:
+        raise ConfigurationError(f"a table of coalitions has 2**n entries, got {size}")
+    member = coalitions(n)
+    weights = np.zeros((size, n, n))
+    joint = np.array([factorial(s) * factorial(n - s - 2) / factorial(n - 1) for s in range(max(0, n - 1))])
+    for i in range(n):
+        for j in range(i):
+            others = member.sum(1) - member[:, i] - member[:, j].astype(np.int64)
+            signs = np.where(member[:, i] == member[:, j], 1.0, -1.0)
+            weights[:, i, j] = weights[:, j, i] = signs * joint[others]
+    return np.tensordot(np.asarray(table, dtype=np.float64), weights, axes=1)

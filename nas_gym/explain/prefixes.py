@@ -31,6 +31,7 @@ def slots_of(space: SearchSpace, prefix: Prefix) -> tuple[int, ...]:
     Raises:
         OutOfSpaceError: The prefix is illegal.
     """
+    space.next_slot(prefix)  # which refuses an illegal one
     found = [space.next_slot(prefix[:end]) for end in range(len(prefix))]
     return tuple([slot for slot in found if slot is not None])
 

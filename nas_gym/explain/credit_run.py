@@ -43,10 +43,11 @@ def credit_of_run(
         seed: Of the surrogate's trees, folds and background, and of the draws behind intervals.
 
     Raises:
-        RunError: The run's files are damaged, or an episode is asked for that the run has not finished.
-        OutOfSpaceError: The space is not that of the run.
+        RunError: The run's files are damaged, the space is not that of the run, or an episode is asked for that the run
+            has not finished.
     """
     known = Ground() if ground is None else ground
+    _check_space(run, known)
     finished = [episode for episode in run.history if episode.key is not None]
     chosen = chosen_episodes(finished, most) if episodes is None else _asked(finished, episodes)
     rows: list[Row] = []
@@ -85,6 +86,17 @@ def chosen_episodes(finished: Sequence[Episode], most: int = MOST_EPISODES) -> l
     n = min(most - len(best), len(others))
     places = np.linspace(0, len(others) - 1, n).round().astype(int).tolist() if n else []
     return sorted([*best, *[others[place] for place in places]], key=lambda episode: episode.number)
+
+
+def _check_space(run: Run, ground: Ground) -> None:
+    if ground.space is None:
+        return
+    here = [(slot.name, list(slot.choices)) for slot in ground.space.slots]
+    if here != [(slot["name"], list(slot["choices"])) for slot in run.content["slots"]]:
+        raise RunError(
+            f"{ground.space.name!r} is not the space of the run {str(run.path)!r}: it decides other slots; make "
+            "the space from the settings of the run"
+        )
 
 
 def _asked(finished: Sequence[Episode], numbers: Sequence[int]) -> list[Episode]:

@@ -2,15 +2,16 @@
 
     NAS_GYM_TABLES=TABLES python scripts/compare_credit.py --env nas_gym/NB201-CIFAR10-v0 nas_gym/Table-v0 --json
 
-For every seed a `maskable-ppo` with its defaults searches a table until it has seen ``--unique`` networks. Then, with
-all rewards known:
+For every seed a `maskable-ppo` with its defaults searches a table for ``--evaluations`` evaluations. Then, with all
+rewards known:
 
 1. Every view of what a decision earned is compared with the exact Shapley values over the table (`credit_agreement`):
    in networks that are drawn uniformly, and in those of the run. "The critic as logged" are the values by which the run
    was recorded; "at the end" are those of the last policy.
 2. In the states in which the run decided in its last quarter, the last policy's preferences and attributions are
-   compared with what follows in the table (`credit_alignment`), beside those of the policy before its training, and
-   beside what they would be if the table's actions were dealt out anew (the same way in all decisions at a slot).
+   compared with what follows in the table (`credit_alignment`), beside those of an untrained policy, and beside what
+   they would be if the table's actions were dealt out anew (the same way in all decisions at a slot). The untrained
+   policy has a seed of its own: the states that a run comes to depend on the policy that it began with.
 
 Rewards are what the search sees, as means of the table's trainings; the second part is told of the table's score, too,
 which no search sees. Means are over seeds, with 95 % bootstrap intervals over seeds.
@@ -55,15 +56,14 @@ from nas_gym_agents.maskable_ppo import MaskablePPOSearch
 from nas_gym_agents.recorder import DecisionRecorder
 
 LATE = 0.75  # of the episodes of a run; what comes after is late
-IDLE = 20  # evaluations per unique network after which a search ends: a policy that has settled finds no new ones
+OTHER = 1_000_000  # from the seed of a run to that of an untrained policy which has nothing to do with it
 
 
 class Run:
-    """One search, and what it left: its decisions, its networks, its policy at the end and before its training."""
+    """One search, and what it left: its decisions, its networks, its policy at the end, and an untrained one."""
 
-    def __init__(self, env: ArchitectureEnv, seed: int, unique: int) -> None:
-        agent = MaskablePPOSearch()
-        budget = Budget(unique=unique, evaluations=IDLE * unique)
+    def __init__(self, env: ArchitectureEnv, seed: int, evaluations: int) -> None:
+        agent, budget = MaskablePPOSearch(), Budget(evaluations=evaluations)
         searched = ArchitectureEnv(env.space, env.evaluator, env.objective, budget=budget)
         recorder = DecisionRecorder(explain="none")
         started = time.process_time()
@@ -72,8 +72,8 @@ class Run:
             agent.search(searched, seed=seed, recorder=recorder, policy_file=lambda: place)
             self.trained = PolicyView(agent.load(place), env)
         self.seconds = time.process_time() - started
-        with isolated_generators(seed):
-            self.untrained = PolicyView(agent.make(env, seed), env)
+        with isolated_generators(OTHER + seed):
+            self.untrained = PolicyView(agent.make(env, OTHER + seed), env)
         frame = recorder.frame().sort_values(["episode", "step"])
         self.frame = frame[frame["reward"].notna()]
         self.episodes = [tuple(of["action"]) for _, of in self.frame.groupby("episode")]
@@ -165,7 +165,7 @@ def measured(env_id: str, options: argparse.Namespace) -> dict[str, Any]:
     effects = {"reward": Effects(exact, truth.rewards), "score": Effects(exact, truth.scores)}
     agreements, alignments, nulls, facts = [], [], [], []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run = Run(env, seed, options.unique)
+        run = Run(env, seed, options.evaluations)
         agreements.append(first_part(exact, run, seed, options.sample))
         found, null = second_part(exact, run, effects, seed, options.permutations)
         alignments.append(found)
@@ -247,7 +247,7 @@ def main() -> None:
     parser.add_argument("--env", nargs="+", default=["nas_gym/NB201-CIFAR10-v0", "nas_gym/Table-v0"])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--unique", type=int, default=300, help="distinct networks of a search")
+    parser.add_argument("--evaluations", type=int, default=300, help="of a search")
     parser.add_argument("--sample", type=int, default=300, help="networks that are drawn uniformly")
     parser.add_argument("--permutations", type=int, default=2_000)
     parser.add_argument("--json", action="store_true")

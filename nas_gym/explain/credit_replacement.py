@@ -226,7 +226,7 @@ def evaluated_lookup(
             for key, of_key in zip(new, zip(*every, strict=True), strict=True):
                 answer = mean_of(of_key)
                 error = None if answer.standard_error is None else slope(objective, answer) * answer.standard_error
-                told[key] = Measured(float(objective(answer)), error if answer.ok else None)
+                told[key] = Measured(float(objective(answer)), error)
         return [told[candidate.key] for candidate in candidates]
 
     return lookup

@@ -175,19 +175,8 @@ def test_dealing_out_anew_permutes_the_actions_of_a_slot_alike(alignment: Any) -
 
 @pytest.mark.slow
 def test_the_whole_of_it(scripts: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        "--env",
-        "nas_gym/Table-v0",
-        "--seeds",
-        "2",
-        "--unique",
-        "40",
-        "--sample",
-        "20",
-        "--permutations",
-        "20",
-    ]
-    monkeypatch.setattr(sys, "argv", ["compare_credit.py", *arguments, "--permutations", "20", "--json"])
+    small = "--env nas_gym/Table-v0 --seeds 2 --evaluations 60 --sample 20 --permutations 20 --json"
+    monkeypatch.setattr(sys, "argv", ["compare_credit.py", *small.split()])
     scripts["compare_credit"].main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["found"]["nas_gym/Table-v0"]
     assert found["rows"] == len(truth_of(load_benchmark().space(), TabularEvaluator(load_benchmark()), Accuracy()).rows)

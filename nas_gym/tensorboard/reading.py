@@ -12,6 +12,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
+from nas_gym.run_directory import REBUILD
 from nas_gym.tensorboard import PLUGIN, heat
 from nas_gym.tensorboard.expanding import credit_of, expanded, row_of, rows_of
 from nas_gym.tensorboard.payload import PayloadError, unpack
@@ -86,6 +87,8 @@ class Reading:
         """Return the runs with decisions: name, number of episodes, and a stamp that changes whenever a run does."""
         found = []
         for name, tags in sorted(self._listed(None).items()):
+            if REBUILD in name.split("/"):  # what a resumed search writes again, before it takes the place of the old
+                continue
             last = max((series.max_step for tag, series in tags.items() if tag.startswith(EPISODES)), default=-1)
             stamp = max(series.max_wall_time for series in tags.values())
             found.append({"run": name, "episodes": last + 1, "stamp": f"{stamp}/{len(tags)}/{last}"})

@@ -11,9 +11,9 @@ export const signed = (value, digits = 2) => {
 export function percent(share) {
   if (share === null || share === undefined) return "–";
   const value = 100 * share;
-  if (value === 0) return "0 %";
-  if (value < 0.01) return "< 0.01 %";
-  return `${value >= 99.95 || value >= 10 ? value.toFixed(value > 99 && value < 99.95 ? 1 : 0) : value.toFixed(value < 1 ? 2 : 1)} %`;
+  if (value === 0) return "0\u00a0%";
+  if (value < 0.01) return "< 0.01\u00a0%";
+  return `${value >= 99.95 || value >= 10 ? value.toFixed(value > 99 && value < 99.95 ? 1 : 0) : value.toFixed(value < 1 ? 2 : 1)}\u00a0%`;
 }
 
 // A factor, such as ×1.79: adding nats multiplies probabilities.

@@ -81,8 +81,8 @@ def _html(block: Block, images: Mapping[str, Image], anchor: str) -> str:
         case Badge(text, verdict):
             return f'<p class="badge {verdict}">{_inline(text)}</p>'
         case Facts(pairs):
-            told = (f"<div><dt>{_inline(name)}</dt><dd>{_inline(value)}</dd></div>" for name, value in pairs)
-            return f"<dl>{''.join(told)}</dl>"
+            cards = (f"<div><dt>{_inline(name)}</dt><dd>{_inline(value)}</dd></div>" for name, value in pairs)
+            return f"<dl>{''.join(cards)}</dl>"
         case Picture(name, caption):
             told = f"<figcaption>{_inline(caption)}</figcaption>" if caption else ""
             return f"<figure>{_picture(block, images[name])}{told}</figure>"
@@ -105,17 +105,15 @@ def _picture(block: Picture, image: Image) -> str:
 
 def _table(block: Rows) -> str:
     head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in block.header)
+    head = f"<thead><tr>{head}</tr></thead>" if any(block.header) else ""
     lines = []
     for row in block.rows:
         first, *others = row
         cells = "".join(f"<td>{_inline(cell)}</td>" for cell in others)
         lines.append(f'<tr><th scope="row">{_inline(first)}</th>{cells}</tr>')
-    told = f"<caption><span>{_inline(block.caption)}</span></caption>" if block.caption else ""
+    told = f'<p class="told">{_inline(block.caption)}</p>' if block.caption else ""
     kind = ' class="plain"' if block.plain else ""
-    return (
-        f'<div class="wide" tabindex="0"><table{kind}>{told}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
+    return f'{told}<div class="wide" tabindex="0"><table{kind}>{head}<tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _inline(text: str) -> str:
@@ -171,8 +169,8 @@ pre { background: var(--band); padding: 0.8rem 1rem; border-radius: 6px; overflo
 pre code { background: none; padding: 0; overflow-wrap: normal; }
 .wide { overflow-x: auto; margin: 1rem 0 1.4rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.88rem; }
-caption { text-align: left; color: var(--soft); padding: 0 0 0.5rem; }
-caption span { display: block; position: sticky; left: 0; max-width: min(80ch, 100vw - 2rem); }
+.told { color: var(--soft); font-size: 0.92rem; margin: 1rem 0 0; max-width: 80ch; }
+.told + .wide { margin-top: 0.4rem; }
 th, td { padding: 0.34rem 0.6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 600; border-bottom: 2px solid var(--line);
   white-space: normal; vertical-align: bottom; }

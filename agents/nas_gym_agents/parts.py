@@ -40,6 +40,25 @@ class Parts:
             raise
 
     @property
+    def data(self) -> dict[str, Any]:
+        """What is known of the data, JSON-ready: names and sizes; empty where the evaluator has none."""
+        if isinstance(self.evaluator, TabularEvaluator):
+            table = self.evaluator.table
+            known = {name: value for name, value in table.facts.items() if isinstance(value, str)}
+            return {"table": table.name, "rows": len(table), "facts": known}
+        dataset = getattr(self.evaluator, "dataset", None)
+        if dataset is None:
+            return {}
+        parts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+        return {
+            "name": dataset.name,
+            "input_shape": list(dataset.input_shape),
+            "classes": dataset.n_classes,
+            "fingerprint": dataset.fingerprint,
+            **parts,
+        }
+
+    @property
     def halved(self) -> bool:
         """Whether trainings stop and go on."""
         return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)

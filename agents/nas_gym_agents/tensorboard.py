@@ -7,7 +7,7 @@ Steps grow strictly within every tag; a value that would break that is left out:
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,10 @@ CHARTS = {
 }
 
 
+ScalarReader = Callable[[int, Mapping[str, float]], None]
+"""Is given a step and numbers by tag."""
+
+
 class TensorBoardWriter(KVWriter):
     """Writes a search's events; a `DecisionReader`, and an output format of stable-baselines3's logger.
 
@@ -79,6 +83,7 @@ class TensorBoardWriter(KVWriter):
         self._best_accuracy = self._best_reward = -np.inf
         self._curves: dict[int, tuple[float, ...]] = {}  # by number of the evaluation, new candidates only
         self._first: dict[str, int] = {}  # from key to number of the evaluation
+        self.also: ScalarReader | None = None  # is given the scalars that are written
         self.reopen(folder)
         self._write_settings(settings)
 
@@ -274,6 +279,9 @@ class TensorBoardWriter(KVWriter):
         self._last |= dict.fromkeys(values, step)
         if values:
             self._writer.file_writer.add_summary(Summary(value=values.values()), step)
+        told = {tag: value for tag, value in (scalars or {}).items() if tag in values}
+        if told and self.also is not None:
+            self.also(step, told)
 
     def _write_settings(self, settings: Mapping[str, bool | int | float | str]) -> None:
         """Write the charts of several tags, and what HParams shows; its last part waits for the end."""

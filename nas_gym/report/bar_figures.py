@@ -120,5 +120,5 @@ def heat_figure(heat: HeatMap, width: float) -> "Figure":
         mesh, ax=axes, location="top", shrink=0.5 if not narrow else 0.9, aspect=40, anchor=(0.0, 0.0)
     )
     bar.set_label(heat.unit, loc="left")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     return figure

@@ -95,7 +95,7 @@ def _style() -> Iterator[None]:
     import matplotlib
 
     colours = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    style: dict[str, Any] = {
+    style: Any = {
         **dict.fromkeys(colours, INK),
         "font.family": "DejaVu Sans",
         "font.size": 9.5,

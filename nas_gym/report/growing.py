@@ -171,7 +171,7 @@ def against(row: dict[str, Any], header: Header) -> str:
 def contrast(row: dict[str, Any]) -> tuple[float, NDArray[np.float64]] | None:
     """Return start and attributions of log p(choice) - log p(runner-up), in nats; None where they are not on record."""
     table, start, other = row.get("phi_actions"), row.get("phi0_actions"), row["runner_up"]
-    if not all(isinstance(known, np.ndarray) for known in (row["phi"], table, start)) or not other >= 0:
+    if not (isinstance(table, np.ndarray) and isinstance(start, np.ndarray) and row["phi"] is not None and other >= 0):
         return None
     other = int(other)
     phi = table.astype(np.float64).reshape(-1, len(start))

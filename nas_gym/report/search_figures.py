@@ -104,9 +104,7 @@ def front_figure(front: Front, width: float) -> "Figure":
     x, best, error = _points(front.best)
     axes.plot(x, best, drawstyle="steps-post", color=TOWARDS, linewidth=1.2)
     axes.errorbar(x, best, error, fmt="o", color=TOWARDS, ecolor=INK, elinewidth=1, capsize=3, label="the line")
-    axes.set_xscale("log" if (_points(front.networks)[0] > 0).all() else "linear")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    _logarithmic(axes, _points(front.networks)[0], "{:,.0f}")
     _crop(axes, y, [best[-1], float(np.max(best + np.nan_to_num(error)))])
     axes.set(xlabel="multiply-accumulates of one sample", ylabel="validation accuracy")
     axes.grid(axis="y")
@@ -119,6 +117,20 @@ def _points(networks: Sequence[Ranked]) -> NDArray[np.float64]:
     """Return multiply-accumulates, accuracies and standard errors (NaN where not known): float64, shape (3, n)."""
     rows = [(one.evaluation.macs, one.accuracy, one.standard_error) for one in networks]
     return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=np.float64).T
+
+
+def _logarithmic(axes: "Axes", values: NDArray[np.float64], form: str) -> None:
+    """Make the horizontal axis logarithmic, with as many numbers as it has room for; not where a value is 0."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if values.min() <= 0:
+        return
+    decades = float(np.log10(values.max() / values.min()))
+    axes.set_xscale("log")
+    subs = (1, 2, 5) if decades < 1.8 else (1, 3) if decades < 3 else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: form.format(value))
 
 
 def _crop(axes: "Axes", values: NDArray[np.float64], shown: Sequence[float]) -> None:
@@ -148,9 +160,7 @@ def seconds_figure(seconds: Sequence[float], width: float) -> "Figure":
     bins = np.geomspace(low * 0.999, high * 1.001, min(30, max(6, int(np.sqrt(len(seconds))) + 4)))
     axes.hist(np.clip(seconds, low, None), bins=list(bins), color=TOWARDS, edgecolor="none", rwidth=0.92)
     axes.axvline(float(np.median(seconds)), color=INK, linewidth=1.4, linestyle="--")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: "")
+    _logarithmic(axes, np.array([low, high]), "{:g}")
     axes.set(xlabel="seconds of one training (logarithmic)", ylabel="trainings")
     axes.grid(axis="y")
     bare(axes, "bottom")

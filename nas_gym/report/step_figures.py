@@ -19,7 +19,7 @@ TICKS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2
 _COLOURS = {"prior": PRIOR, "towards": TOWARDS, "away": AWAY}
 _COLUMNS = {False: 9, True: 4}  # boxes side by side; narrow or not
 _BOX = 0.56  # inches, with its gap
-_LETTER = 0.082  # inches
+_LETTER = 0.077  # inches
 _BAR = {False: 0.29, True: 0.42}  # inches for a row; narrow or not
 
 
@@ -112,7 +112,7 @@ def step_figure(step: Step, scale: Scale, width: float) -> "Figure":
     left = 0.02 if narrow else min(0.5, _LETTER * scale.letters / width + 0.02)
     boxes = figure.add_axes((0.0, 1 - heights[0] / whole, 1.0, heights[0] / whole))
     bars = figure.add_axes((left, heights[2] / whole, 0.99 - left, heights[1] / whole))
-    _draw_boxes(boxes, slots, {**step.choices, step.slot: step.choice}, step.slot, step.moved, narrow)
+    _draw_boxes(boxes, slots, {**step.choices, step.slot: step.choice}, step.slot, step.moved, width)
     _draw_bars(bars, step, scale, narrow)
     return figure
 
@@ -121,7 +121,7 @@ def chain_figure(slots: Sequence[str], choices: Mapping[int, str], width: float)
     """Return a network's decisions as boxes, without anything that moved them."""
     narrow = is_narrow(width)
     figure = new_figure(width, _BOX * -(-len(slots) // _COLUMNS[narrow]) + 0.1, placed=True)
-    _draw_boxes(figure.add_axes((0.0, 0.0, 1.0, 1.0)), slots, choices, -1, {}, narrow)
+    _draw_boxes(figure.add_axes((0.0, 0.0, 1.0, 1.0)), slots, choices, -1, {}, width)
     return figure
 
 
@@ -159,7 +159,7 @@ def _name_rows(axes: "Axes", names: Sequence[str], narrow: bool) -> None:
         return
     axes.set_yticks([])
     for place, name in enumerate(names):
-        where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
         axes.annotate(name, (0, place), (0, 7), va="bottom", fontsize=9, **where)
 
 
@@ -200,14 +200,15 @@ def _draw_boxes(
     choices: Mapping[int, str],
     new: int,
     moved: Mapping[int, float],
-    narrow: bool,
+    width: float,
 ) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    columns = min(_COLUMNS[narrow], len(slots))
+    columns = min(_COLUMNS[is_narrow(width)], len(slots))
     lines = -(-len(slots) // columns)
     axes.set(xlim=(0, columns), ylim=(lines, 0))
     axes.axis("off")
+    room = int(0.9 * width / columns / _LETTER)
     most = max([abs(value) for value in moved.values()], default=0.0)
     for slot, name in enumerate(slots):
         line, column = divmod(slot, columns)
@@ -225,14 +226,14 @@ def _draw_boxes(
         if decided and strength > 0.02:
             axes.add_patch(FancyBboxPatch((place[0], line + 0.85), 0.9, 0.1, boxstyle="square,pad=0", linewidth=0))
             axes.patches[-1].set(facecolor=colour, alpha=0.25 + 0.75 * strength)
-        _write_in_box(axes, column + 0.5, line, name, choices.get(slot, ""))
+        _write_in_box(axes, column + 0.5, line, name, choices.get(slot, ""), room)
 
 
-def _write_in_box(axes: "Axes", x: float, line: int, name: str, choice: str) -> None:
-    room = 11  # letters
+def _write_in_box(axes: "Axes", x: float, line: int, name: str, choice: str, room: int) -> None:
+    """Write the names of a slot and of its choice into a box that has room for so many letters in a line."""
     axes.text(x, line + 0.19, shortened(name, room + 3), ha="center", va="center", fontsize=7, color=SOFT)
-    wrapped = textwrap.wrap(choice, room, max_lines=2, placeholder="…", break_long_words=True) or [""]
-    size = min(7.8, 7.8 * room / max(1, *map(len, wrapped)))
+    wrapped = textwrap.wrap(choice, room, max_lines=3, placeholder="…", break_long_words=True) or [""]
+    size, apart = (7.8, 0.25) if len(wrapped) < 3 else (6.6, 0.19)
     for row, text in enumerate(wrapped):
-        y = line + (0.56 if len(wrapped) == 1 else 0.45 + 0.25 * row)
+        y = line + 0.57 + apart * (row - (len(wrapped) - 1) / 2)
         axes.text(x, y, text, ha="center", va="center", fontsize=size, color=INK)

@@ -208,7 +208,7 @@ nav a:hover { text-decoration: underline; }
   dl { grid-template-columns: 1fr 1fr; gap: 0.5rem; }
   dd { font-size: 1rem; }
   figure { overflow-x: auto; }
-  img.paper { max-width: none; width: 640px; }
+  img.paper { max-width: 640px; }
 }
 @media screen and (min-width: 1200px) {
   .listed main { max-width: 1220px; padding-left: 17rem; }

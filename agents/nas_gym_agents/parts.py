@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nas_gym.data import Dataset
 from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
@@ -47,7 +48,7 @@ class Parts:
             known = {name: value for name, value in table.facts.items() if isinstance(value, str)}
             return {"table": table.name, "rows": len(table), "facts": known}
         dataset = getattr(self.evaluator, "dataset", None)
-        if dataset is None:
+        if not isinstance(dataset, Dataset):
             return {}
         parts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
         return {

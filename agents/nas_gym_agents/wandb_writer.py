@@ -1,8 +1,8 @@
 """Weights & Biases: what TensorBoard is told, told there too; the extra ``nas-gym[wandb]``.
 
-It is asked for by ``nas-gym search --wandb PROJECT`` and decides nothing of a history, so that it is no setting. Whether
-it talks to a server is wandb's own business (``WANDB_MODE=offline``, `docs/report.md`). Whatever goes wrong there is
-said once, and the search goes on without it.
+It is asked for by ``nas-gym search --wandb PROJECT`` and decides nothing of a history, so that it is no setting.
+Whether it talks to a server is wandb's own business (``WANDB_MODE=offline``, `docs/report.md`). Whatever goes wrong
+there is said once, and the search goes on without it.
 """
 
 import importlib

@@ -26,26 +26,34 @@ class Interval:
     high: float | None = None
 
 
-def interval_figure(rows: Sequence[Interval], unit: str, width: float, *, pale: bool = False) -> "Figure":
-    """Return bars from zero, blue upwards and orange downwards, with lines for the intervals.
+def signed(value: float) -> str:
+    """Return a value as it is written beside its bar, and in tables."""
+    return f"{value:+.3g}"
+
+
+def interval_figure(
+    rows: Sequence[Interval], unit: str, width: float, *, pale: bool = False, loss: bool = False
+) -> "Figure":
+    """Return bars from zero, blue for gains and orange for losses, with lines for the intervals.
 
     Args:
         rows: Those with a value, the first on top.
         unit: Under the axis.
         width: In inches.
         pale: Whether all are grey, as what is not to be trusted.
+        loss: Whether values above zero are losses.
     """
     narrow = is_narrow(width)
     figure = new_figure(width, 0.6 + (0.44 if narrow else 0.3) * len(rows))
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         value = row.value or 0.0
-        colour = OTHERS if pale else TOWARDS if value > 0 else AWAY
+        colour = OTHERS if pale else TOWARDS if (value > 0) != loss else AWAY
         axes.barh(place, value, height=0.4 if narrow else 0.6, color=colour, zorder=2)
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [place, place], color=INK, linewidth=1.4, zorder=3)
         end = max(value, 0.0, row.high or 0.0)
-        axes.annotate(f"{value:+.3g}", (end, place), (6, 0), "data", "offset points", va="center", fontsize=9)
+        axes.annotate(signed(value), (end, place), (6, 0), "data", "offset points", va="center", fontsize=9)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_ylim(len(rows) - 0.45, -0.8 if narrow else -0.6)
     axes.set_xmargin(0.12)

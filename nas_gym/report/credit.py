@@ -3,20 +3,27 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nas_gym.document import Heading, Items, Rows
-from nas_gym.report.bar_figures import Interval, interval_figure
+from nas_gym.report.bar_figures import Interval, interval_figure, signed
 from nas_gym.report.material import Material
 from nas_gym.report.numbers import plain
 from nas_gym.report.section import Page, Section, silent
 
-if TYPE_CHECKING:
-    pass
-
 TITLE = "What each decision earned"
 TABLE, FACTS = "credit.parquet", "credit.json"
 COLUMNS = ("episode", "step", "slot", "view", "credit", "low", "high")
+TITLES = {
+    "critic_waterfall": "As the critic expected it, decision by decision",
+    "expected_waterfall": "As the table expected it, decision by decision",
+    "counterfactual": "Against the mean alternative",
+    "counterfactual_best": "Against the best alternative",
+    "shapley_table": "Its Shapley value in the table",
+    "shapley_surrogate": "Its Shapley value in a model fitted to the run",
+    "regret": "What it lost for good (regret)",
+}
+LOSSES = {"regret"}  # views whose values above zero are losses
 _APART = (
     "What moved the policy is one question; what a decision earned is another, and has several answers. Each view "
     "below has a meaning of its own, and they are not to be added or averaged."
@@ -55,25 +62,35 @@ def credit(material: Material) -> Section:
     """Return what each decision of the best network earned, by every view on record."""
     if material.best is None:
         return silent(TITLE, "There is no network yet whose decisions could be credited.")
-    frame, facts = material.table(TABLE, COLUMNS), material.object(FACTS, dict)
-    if frame is None:
+    if material.file(TABLE) is None:
         return silent(TITLE, f"Not computed for this run; `{material.explain}` does it.")
-    views = views_of(facts or {}, sorted(set(frame["view"])))
-    mine = frame[frame["episode"] == material.best.episode]
+    facts = material.object(FACTS, dict) or {}
     page = Page(TITLE, "credit")
     page.say(_APART)
-    unit, scale = str((facts or {}).get("unit", "units of the reward")), float((facts or {}).get("factor", 1.0))
-    for view in views:
-        rows = mine[mine["view"] == view.name].sort_values("step").to_dict("records")
-        if rows:
-            _add_view(page, view, _intervals(rows, material, scale), unit)
-    missing = (facts or {}).get("missing", {})
+    unit, scale = str(facts.get("unit", "units of the reward")), float(facts.get("factor", 1.0))
+    for view, rows in of_best(material):
+        _add_view(page, view, _intervals(rows, material, scale), unit)
+    missing = facts.get("missing", {})
     if missing:
         page.say("Views that are not there:")
-        page.blocks.append(Items([f"**{_spoken(name)}**: {reason}" for name, reason in missing.items()]))
+        page.blocks.append(Items([f"**{title(name)}**: {reason}" for name, reason in missing.items()]))
     if not page.pictures:
         page.say("The best network is not among the episodes that were credited.")
     return page.section()
+
+
+def of_best(material: Material) -> list[tuple[View, list[dict[Any, Any]]]]:
+    """Return the views of what the best network's decisions earned, trusted ones first, with their rows in order.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    frame, facts = material.table(TABLE, COLUMNS), material.object(FACTS, dict) or {}
+    if frame is None or material.best is None:
+        return []
+    mine = frame[frame["episode"] == material.best.episode].sort_values(["step", "slot"], kind="stable")
+    views = views_of(facts, sorted(set(mine["view"])))
+    return [(view, mine[mine["view"] == view.name].to_dict("records")) for view in views]
 
 
 def views_of(facts: Mapping[str, Any], present: Sequence[str]) -> list[View]:
@@ -94,34 +111,37 @@ def _intervals(rows: Sequence[dict[str, Any]], material: Material, scale: float)
     for row in rows:
         slot = slots[int(row["slot"])]["name"] if 0 <= row["slot"] < len(slots) else f"decision {row['step'] + 1}"
         name = f"{slot} = {chosen[slot]}" if row["step"] >= 0 and slot in chosen else f"{slot} (left open)"
-        value, low, high = (None if _absent(row[key]) else scale * float(row[key]) for key in ("credit", "low", "high"))
+        value, low, high = (None if absent(row[key]) else scale * float(row[key]) for key in ("credit", "low", "high"))
         found.append(Interval(name, value, low, high))
     return found
 
 
-def _absent(value: Any) -> bool:
+def absent(value: Any) -> bool:
+    """Return whether a cell of a table holds nothing."""
     return value is None or math.isnan(value)
 
 
 def _add_view(page: Page, view: View, rows: list[Interval], unit: str) -> None:
-    name = _spoken(view.name)
-    page.blocks.append(Heading(name, 3))
+    page.blocks.append(Heading(title(view.name), 3))
     page.say(view.meaning, view.trust if view.trusted else f"**Not to be trusted here:** {view.trust}")
     known = [row for row in rows if row.value is not None]
     if known:
         bounds = any(row.low is not None for row in known)
-        caption = f"{name}, in {unit}{'; lines are 95 % intervals' if bounds else ''}."
-        told = "; ".join(f"{row.name} {row.value:+.4g}" for row in known)
-        page.show(
-            view.name,
-            lambda width: interval_figure(known, unit, width, pale=not view.trusted),
-            caption,
-            f"{caption} {told}.",
-        )
-    cells = [[row.name, *("–" if v is None else f"{v:+.4g}" for v in (row.value, row.low, row.high))] for row in rows]
-    page.blocks.append(Rows(("decision", unit, "low", "high"), cells))
+        caption = f"`{view.name}`, in {unit}{'; lines are 95 % intervals' if bounds else ''}."
+        told = "; ".join(f"{row.name} {signed(row.value or 0.0)}" for row in known)
+        style = {"pale": not view.trusted, "loss": view.name in LOSSES}
+        page.show(view.name, lambda width: interval_figure(known, unit, width, **style), caption, f"{caption} {told}.")
+    ends = any(row.low is not None for row in known)
+    values = [(row.name, (row.value, row.low, row.high) if ends else (row.value,)) for row in rows]
+    cells = [[named, *("–" if value is None else signed(value) for value in told)] for named, told in values]
+    page.blocks.append(Rows(("decision", unit, "low", "high") if ends else ("decision", unit), cells))
     if view.notes:
         page.say("; ".join(f"{_spoken(key)}: {plain(value)}" for key, value in view.notes.items()))
+
+
+def title(view: str) -> str:
+    """Return the heading of a view."""
+    return TITLES.get(view, _spoken(view))
 
 
 def _spoken(name: str) -> str:

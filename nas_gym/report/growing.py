@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.document import Heading
+from nas_gym.errors import RunError
 from nas_gym.explain.record import FORCED, Header
 from nas_gym.explain.words import WORTH_NAMING, account
+from nas_gym.report import credit
 from nas_gym.report.material import Material
 from nas_gym.report.numbers import counted, factor, percent
 from nas_gym.report.section import Page, Section, silent
@@ -40,8 +42,10 @@ def growing(material: Material) -> Section:
         page.say(told[0], f"What each of its decisions earned {_earned(material)}.")
         names = {int(row["slot"]): _choice(header, row["slot"], row["action"]) for row in rows}
         listed = ", ".join(f"{header.slots[slot]} = {choice}" for slot, choice in names.items())
-        caption = "The decisions of the best network."
-        page.show("chain", lambda width: chain_figure(header.slots, names, width), caption, f"{caption} {listed}.")
+        earned, told_how = _credit(material)
+        caption = f"The decisions of the best network{told_how}."
+        alt = f"{caption} {listed}."
+        page.show("chain", lambda width: chain_figure(header.slots, names, earned, width), caption, alt)
         return page.section()
     opening, paragraphs, limit = told[: -1 - len(rows)], told[-1 - len(rows) : -1], told[-1]
     page.say(*opening, limit)
@@ -57,6 +61,22 @@ def _why(material: Material) -> str:
 
 def _earned(material: Material) -> str:
     return "is in the next section" if material.file("credit.parquet") else f"is computed by `{material.explain}`"
+
+
+def _credit(material: Material) -> tuple[dict[int, float], str]:
+    """Return what the decisions earned, by slot, in the first view that is trusted; and how it is shown, in words."""
+    try:
+        views = [pair for pair in credit.of_best(material) if pair[0].trusted]
+    except RunError:  # the section on credit says so
+        views = []
+    if not views:
+        return {}, ""
+    view, rows = views[0]
+    sign = -1.0 if view.name in credit.LOSSES else 1.0
+    earned = {int(row["slot"]): sign * float(row["credit"]) for row in rows if not credit.absent(row["credit"])}
+    name = credit.title(view.name)
+    how = "under them what each earned (blue: gained, orange: lost; the stronger the colour, the more)"
+    return earned, f", {how}, by one view: {name[:1].lower()}{name[1:]}"
 
 
 def _add_steps(page: Page, rows: list[dict[str, Any]], header: Header, paragraphs: list[str]) -> None:

@@ -117,11 +117,13 @@ def step_figure(step: Step, scale: Scale, width: float) -> "Figure":
     return figure
 
 
-def chain_figure(slots: Sequence[str], choices: Mapping[int, str], width: float) -> "Figure":
-    """Return a network's decisions as boxes, without anything that moved them."""
+def chain_figure(
+    slots: Sequence[str], choices: Mapping[int, str], earned: Mapping[int, float], width: float
+) -> "Figure":
+    """Return a network's decisions as boxes, with what they earned as blue (gain) or orange (loss) under them."""
     narrow = is_narrow(width)
     figure = new_figure(width, _BOX * -(-len(slots) // _COLUMNS[narrow]) + 0.1, placed=True)
-    _draw_boxes(figure.add_axes((0.0, 0.0, 1.0, 1.0)), slots, choices, -1, {}, width)
+    _draw_boxes(figure.add_axes((0.0, 0.0, 1.0, 1.0)), slots, choices, -1, earned, width)
     return figure
 
 

@@ -190,7 +190,7 @@ def _unseen(some: Explained, pool: NDArray[np.float32], generator: np.random.Gen
     if math.isnan(share):
         return _nothing("off_manifold_share", None, "No decision looked at has two earlier ones")
     sentence = (
-        f"{_percent(share)} of the partial states that explanations are made of are among none of the {len(pool)} "
+        f"{_percent(share)} of the partial states that explanations are made of do not occur among the {len(pool)} "
         "recorded ones: the explanations tell what the policy computes there, not what the search came across."
     )
     return Check("off_manifold_share", share, None, None, sentence)

@@ -71,7 +71,7 @@ def searched() -> Iterator[Callable[[list[str]], tuple[SearchSettings, Workers]]
 
 
 @given(wanted=SETTINGS, placed=PLACED)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_command_line_reads_the_same_settings(
     searched: Callable[[list[str]], tuple[SearchSettings, Workers]], wanted: SearchSettings, placed: Workers
 ) -> None:

@@ -16,6 +16,7 @@ from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
+from nas_gym.tensorboard.command import tensorboard
 
 app = typer.Typer(
     help="Neural architecture search as a Gymnasium environment, with every decision explained.",
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(tensorboard)
 app.command()(report)
 DEFAULT_RUNS = Path("runs")
 

@@ -1,4 +1,4 @@
-"""The hook: every decision recorded with its exact attribution."""
+"""The hook: every decision recorded with its attribution."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,14 +29,15 @@ class DecisionReader(Protocol):
 
 
 class DecisionRecorder(BaseCallback):
-    """Records every decision of a controller, with exact Shapley values of why it was taken.
+    """Records every decision of a controller, with Shapley values of what moved the policy to take it.
 
     For stable-baselines3's PPO and sb3-contrib's MaskablePPO it is a callback: ``model.learn(…, callback=recorder)``.
     Attributions are computed at the end of every rollout, before the update, with the weights that acted; the
     last, unfinished rollout counts too. For agents without a policy `record_episode` notes the same without policy
-    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, one with
-    more than 14 slots, and a recurrent policy are recorded without attributions, and `Header.note` says so. An
-    episode that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
+    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment and a
+    recurrent policy are recorded without attributions, and `Header.note` says so. The values are exact for up to 14
+    decided slots; beyond, they are sampled, and the decision's ``explainer`` and ``phi_std_err`` say so. An episode
+    that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.

@@ -245,7 +245,9 @@ class _Search:
         self._place = place = run.place_for_rebuilding() if self._replayed else run.path
         self._history = HistoryFile(place / HISTORY)
         self._log = DecisionLog(place / DECISIONS)
-        self._board = TensorBoardWriter(place / TENSORBOARD, space=env.space, settings=_flat(settings))
+        self._board = TensorBoardWriter(
+            place / TENSORBOARD, space=env.space, settings=_flat(settings), header=lambda: self._log.header
+        )
         stack.callback(self._close)
         self._wandb = wandb_writer.of_run(run.path, run.content, tell)
         self._also()

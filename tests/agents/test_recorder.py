@@ -19,8 +19,18 @@ from nas_gym.envs import ArchitectureEnv, Budget
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import HashEvaluator
 from nas_gym.explain import read_decisions, read_header, unpack_mask
-from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED
-from nas_gym.spaces import AveragePool, ChainSpace, Convolution, Dropout, FullyConnected, Limits, MaxPool
+from nas_gym.explain.record import EXPLAINERS, FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED
+from nas_gym.spaces import (
+    AveragePool,
+    CategoricalSpace,
+    ChainSpace,
+    Convolution,
+    Dropout,
+    FullyConnected,
+    Limits,
+    MaxPool,
+    SearchSpace,
+)
 from nas_gym_agents.maskable_ppo import MaskablePPOSearch
 from nas_gym_agents.ppo import PPOSearch
 from nas_gym_agents.random_search import RandomSearch
@@ -31,6 +41,9 @@ SMALL = (Convolution(8), Convolution(16, stride=2), MaxPool(), AveragePool(), Dr
 
 def make_space(max_layers: int = 5, **options: Any) -> ChainSpace:
     return ChainSpace((1, 8, 8), 10, catalogue=SMALL, max_layers=max_layers, limits=Limits(resolution=2), **options)
+
+
+ONE_LAYER = make_space(1).candidate((0, 0)).architecture
 
 
 class Spy(gym.Wrapper[Any, Any, Any, Any]):
@@ -53,7 +66,7 @@ class Spy(gym.Wrapper[Any, Any, Any, Any]):
         return result
 
 
-def make_env(evaluations: int | None = None, space: ChainSpace | None = None) -> Spy:
+def make_env(evaluations: int | None = None, space: SearchSpace | None = None) -> Spy:
     budget = None if evaluations is None else Budget(evaluations=evaluations)
     return Spy(ArchitectureEnv(space or make_space(), HashEvaluator(), budget=budget))
 
@@ -239,15 +252,20 @@ def test_forced_decisions_are_marked_and_moved_by_nothing() -> None:
     assert np.abs(np.stack(list(first["phi"]))).max() == 0
 
 
-def test_more_than_fourteen_slots_are_recorded_without_attributions_and_the_header_says_so() -> None:
-    space = ChainSpace((1, 8, 8), 10, catalogue=SMALL, max_layers=14)
-    env, recorder = make_env(5, space), DecisionRecorder()
+def test_beyond_fourteen_decided_slots_attributions_are_sampled_and_say_so() -> None:
+    space = CategoricalSpace({f"slot {i}": ("a", "b", "c") for i in range(17)}, network=lambda _: ONE_LAYER)
+    env, recorder = make_env(3, space), DecisionRecorder()
     MaskablePPOSearch(n_steps=32).search(env, seed=0, recorder=recorder)
     frame = recorder.frame()
     assert_log_equals_what_the_environment_saw(frame, env)
-    assert frame["phi"].isna().all()
-    assert frame["entropy"].notna().all()
-    assert "15 slots" in recorder.log.header.note
+    assert frame["phi"].notna().all() and not recorder.log.header.note
+    sampled = frame["n_players"] > 14
+    assert sampled.any() and not sampled.all()
+    assert (frame.loc[sampled, "explainer_id"] == EXPLAINERS.index("permutation_sampling")).all()
+    assert (frame.loc[~sampled, "explainer_id"] == EXPLAINERS.index("exact_shapley")).all()
+    free = sampled & (frame["n_valid"] > 1)
+    assert (frame.loc[free, "std_err"] > 0).all() and (frame.loc[~sampled, "std_err"] == 0).all()
+    assert frame["residual"].max() < 1e-4, "sampled values sum up, too"
 
 
 @pytest.mark.parametrize("algorithm", [PPO, MaskablePPO])

@@ -141,8 +141,8 @@ def _parts(text: str) -> Iterator[list[str]]:
     part: list[str] = []
     fenced = False
     for line in [*text.splitlines(), ""]:
-        if line.startswith("```"):
-            fenced = not fenced
+        fence = line.startswith("```")
+        fenced = fenced != fence
         heading = not fenced and re.match(r"#{1,6} ", line)
         if part and not fenced and (not line.strip() or heading):
             yield part
@@ -151,6 +151,9 @@ def _parts(text: str) -> Iterator[list[str]]:
             yield [line]
         elif fenced or line.strip():
             part.append(line)
+        if fence and not fenced:
+            yield part
+            part = []
     if part:
         yield part
 

@@ -45,7 +45,11 @@ class Parts:
         """What is known of the data, JSON-ready: names and sizes; empty where the evaluator has none."""
         if isinstance(self.evaluator, TabularEvaluator):
             table = self.evaluator.table
-            known = {name: value for name, value in table.facts.items() if isinstance(value, str)}
+            known = {
+                name: value for name, value in table.facts.items() if isinstance(value, str) and name != "identity"
+            }
+            trained_on = table.facts.get("data")
+            known |= {"data": trained_on["name"]} if isinstance(trained_on, dict) and "name" in trained_on else {}
             return {"table": table.name, "rows": len(table), "facts": known}
         dataset = getattr(self.evaluator, "dataset", None)
         if not isinstance(dataset, Dataset):

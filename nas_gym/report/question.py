@@ -85,7 +85,8 @@ def data(material: Material) -> str:
     known: dict[str, Any] = material.run.content.get("data") or {}
     if known.get("table"):
         told = [f"the table `{known['table']}`, {known['rows']:,} rows"]
-        told += [f"{name}: {plain(value)}" for name, value in known.get("facts", {}).items()]
+        facts = dict(sorted(known.get("facts", {}).items(), key=lambda pair: pair[0] != "data"))
+        told += [f"{name}: {plain(value)}" for name, value in facts.items()]
         return "; ".join(told)
     named = re.search(r"training/1 (.+?):[0-9a-f]{16} ", material.run.content["namespace"])
     name = str(known.get("name") or (named[1] if named else ""))

@@ -12,6 +12,7 @@ from nas_gym.report import canvas, write_report, writing
 from nas_gym.report.writing import Written
 from nas_gym_agents.runner import search
 from nas_gym_agents.settings import SearchSettings
+from nas_gym_agents.tensorboard import TensorBoardWriter
 
 HASHED = {"evaluator": "hash"}
 KINDS = {
@@ -28,7 +29,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def find(kind: str) -> Path:
         if not (home / kind).exists():
-            search(KINDS[kind], home / kind)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(TensorBoardWriter, "finish", lambda *_: None)  # its pictures take longer than the search
+                search(KINDS[kind], home / kind)
         return home / kind
 
     return find

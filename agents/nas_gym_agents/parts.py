@@ -1,6 +1,6 @@
 """What a search is made of: budget, agent, environment, evaluators, workers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas_gym.data import Dataset
 from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
@@ -9,6 +9,9 @@ from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.warm_start import read_warm_start
 from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv, Budget
+
+if TYPE_CHECKING:
+    from nas_gym.evaluation.training import TrainingEvaluator
 
 
 class Parts:
@@ -39,6 +42,13 @@ class Parts:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def trainer(self) -> "TrainingEvaluator | None":
+        """What trains; None where nothing is trained."""
+        from nas_gym.evaluation.training import TrainingEvaluator
+
+        return self.evaluator if isinstance(self.evaluator, TrainingEvaluator) else None
 
     @property
     def data(self) -> dict[str, Any]:

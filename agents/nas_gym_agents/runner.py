@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
-from nas_gym.evaluation import FULL, Evaluation, StoredEvaluator, TabularEvaluator
+from nas_gym.evaluation import FULL, Evaluation, StoredEvaluator
 from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
-from nas_gym.run import Ranked, Run
+from nas_gym.run import Run
 from nas_gym.run_directory import (
     CHECKPOINTS,
     DECISIONS,
     DERIVED,
-    FIGURES,
     HISTORY,
     POLICY,
     REBUILD,
@@ -31,10 +29,10 @@ from nas_gym.run_directory import (
     read_run_file,
 )
 from nas_gym.store import ResultStore
-from nas_gym.weights import BestWeights, read_module
+from nas_gym.weights import BestWeights
 from nas_gym_agents import wandb_writer
 from nas_gym_agents.confirmation import Confirmation, confirm
-from nas_gym_agents.explanations import explain
+from nas_gym_agents.ending import Ending
 from nas_gym_agents.parts import Parts
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
@@ -42,14 +40,6 @@ from nas_gym_agents.tensorboard import TensorBoardWriter
 from nas_gym_agents.wandb_writer import Wandb, check_wandb
 from nas_gym_agents.watched import Watched
 from nas_gym_agents.workers import Workers
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from nas_gym.evaluation.training import TrainingEvaluator
-
-NETWORK_PICTURE = "network.png"
-EXPLANATION_PICTURE = "explained.png"
 
 
 @dataclass
@@ -237,8 +227,8 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
-        if parts.halved and self._trainer is not None and self._trainer.checkpoints is None:
-            self._trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
+        if parts.halved and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
+            self._parts.trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
@@ -283,18 +273,11 @@ class _Search:
     def _confirm(self) -> Confirmation | None:
         """Train the best networks again; None where nothing is trained, or nothing is asked for."""
         settings = self._parts.settings
-        if self._trainer is None or not settings.confirm or not settings.confirm_repeats:
+        if self._parts.trainer is None or not settings.confirm or not settings.confirm_repeats:
             return None
         best = [ranked.candidate for ranked in Run(self._run.path).best(settings.confirm)]
         repeats = settings.env_args.get("repeats", 1)
         return confirm(self._evaluator, best, settings.confirm_repeats, first=repeats) if best else None
-
-    @property
-    def _trainer(self) -> "TrainingEvaluator | None":
-        from nas_gym.evaluation.training import TrainingEvaluator
-
-        trainer = self._parts.evaluator
-        return trainer if isinstance(trainer, TrainingEvaluator) else None
 
     def _episode(
         self,
@@ -373,9 +356,9 @@ class _Search:
 
     def _finish(self, updates: int, confirmation: Confirmation | None, recorder: DecisionRecorder) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
-        best = next(iter(run.best(1)), None)
+        ending = Ending(run, self._parts, self._store, self._weights, self._board)
         summary: dict[str, Any] = {
-            "best": None,
+            "best": ending.best(),
             "evaluations": tally.evaluations,
             "unique": tally.unique,
             "from_store": tally.from_store,
@@ -387,24 +370,8 @@ class _Search:
             "seed": settings.seed,
             "run_dir": str(self._run.path),
         }
-        if best is not None:
-            summary["best"] = {
-                "actions": list(best.actions),
-                "key": best.candidate.key,
-                "validation_accuracy": best.accuracy,
-                "validation_standard_error": best.standard_error,
-                "trainings": best.n,
-                **self._test(best.candidate),
-                "parameters": best.evaluation.parameters,
-                "macs": best.evaluation.macs,
-                "latency_ms": best.evaluation.latency_ms,
-                "latency_iqr_ms": best.evaluation.latency_iqr_ms,
-                "choices": dict(best.choices),
-                "hyperparameters": dict(best.candidate.hyperparameters),
-            }
-            self._draw(run, best)
         if settings.explain != "none":
-            summary["explanations"] = self._explain(run, recorder)
+            summary["explanations"] = ending.explain(recorder)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
         summary["explaining_seconds"] = round(recorder.budget.seconds, 3)
@@ -412,64 +379,6 @@ class _Search:
         if self._wandb is not None:
             self._wandb.finish(summary)
         return summary
-
-    def _explain(self, run: Run, recorder: DecisionRecorder) -> dict[str, Any]:
-        """Explain the run as far as that takes no training, and tell the tab."""
-        found = explain(run, recorder.checks)
-        self._board.checks([check.to_json() for check in found.checks])
-        if found.credit is not None:
-            views = {view["name"]: view for view in found.credit.facts()["views"]}
-            self._board.credit(found.credit.frame(), views)
-        return found.to_json()
-
-    def _draw(self, run: Run, best: Ranked) -> None:
-        """Draw the end into TensorBoard, and the network and its explanation into pictures."""
-        from nas_gym.drawing import decision_figure
-        from nas_gym_agents.account_figure import account_figure
-
-        decisions, header = run.decisions, run.header
-        self._board.finish(best, decisions, header, run.explanation())
-        folder = self._run.path / FIGURES
-        folder.mkdir(exist_ok=True)
-        decision_figure(self._parts.env.space, best.actions, best.evaluation).savefig(folder / NETWORK_PICTURE)
-        mine = decisions[decisions["episode"] == best.episode]
-        if mine["phi"].notna().any():
-            title = "What moved the controller at each decision of the best network"
-            account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
-
-    def _test(self, candidate: Candidate) -> dict[str, Any]:
-        """Return the accuracy on the test split, touched here and nowhere else, and its standard error.
-
-        It is that of the network's first training, whose weights are kept; of a table it is the score, which has a name
-        then. Both are None without a training evaluator, or where a network of a shared store can't be trained here.
-        """
-        from nas_gym import standard_error
-
-        evaluator = self._parts.evaluator
-        if isinstance(evaluator, TabularEvaluator):
-            scored = {"test_accuracy": evaluator.score(candidate), "score": evaluator.table.default_score}
-            return scored | {"test_standard_error": None}
-        trainer, tested, error = self._trainer, None, None
-        if trainer is not None and (module := self._trained(trainer, candidate)) is not None:
-            tested = trainer.test_accuracy(module)
-            error = standard_error.of_share(tested, len(trainer.dataset.test))
-        return {"test_accuracy": tested, "test_standard_error": error}
-
-    def _trained(self, trainer: "TrainingEvaluator", candidate: Candidate) -> "nn.Module | None":
-        """Return the network after its first training, whose weights are kept from now on; None if that fails here."""
-        file = self._weights.find(candidate.key)
-        if file is not None:
-            module: nn.Module = read_module(file)
-            return module
-        # Trained by another search that shares the store, or not among the best by one training alone.
-        try:
-            module, _ = trainer.train(candidate)
-        except Exception:  # what another machine could train, this one may not: too little memory, too slow
-            return None
-        evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
-        if evaluation is not None:
-            self._weights.write(candidate, evaluation, module)
-        return module
 
 
 def _count(history: Path) -> int:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain.shapley import MOST_PLAYERS, interactions
 from nas_gym_agents.attribution_problem import Options, Problem, distinct
-from nas_gym_agents.coalition_solutions import mean_values, solve
+from nas_gym_agents.coalition_solutions import mean_values
 from nas_gym_agents.coalition_values import GenericValues, Groups
 from nas_gym_agents.policy_outputs import acting, log_probabilities
+from nas_gym_agents.policy_paths import choose_path, solve_checked
 
 __all__ = ["Attributions", "Groups", "Options", "attribute", "attribute_interactions", "log_probabilities"]
 
@@ -41,13 +42,14 @@ class Attributions:
             the policy did.
         std_err: Standard error of ``phi``, float64 (n, n_groups); 0 where it is exact.
         n_players: Groups that differ from the baseline, int (n,).
-        n_evaluations: Mixtures that were valued, int (n,); equal observations with equal masks share theirs.
+        n_evaluations: Mixtures that were valued, int (n,); decisions of one episode share most of theirs.
         explainer: Per decision, "exact_shapley" or "permutation_sampling"; n of them.
         baseline: "empty", or "same_step": a mean over several observations.
         path: "factorised" or "generic": how the mixtures were valued.
-        path_error: Largest difference between the two on some coalitions of some decisions (of the critic's value:
-            relative to its size where that is above 1); NaN where only the generic one was there. Above
-            `nas_gym_agents.attribution_problem.LARGEST_PATH_ERROR` the generic one was used.
+        path_error: Largest difference of the factorised way from the policy's own methods on some mixtures of some
+            decisions and at all observations (of the critic's value: relative to its size where that is above 1); NaN
+            where only the generic way was there. Above
+            `nas_gym_agents.policy_paths.LARGEST_PATH_ERROR` the generic one was used.
     """
 
     log_probabilities: NDArray[np.float64]
@@ -101,17 +103,15 @@ def attribute(
     first, which = distinct(observations, masks)
     problem = Problem(policy, observations[first], None if masks is None else masks[first], baseline, groups, options)
     with acting(policy):
-        values, path_error = problem.values()
-        own, critic = problem.own()
-        found = solve(problem, values)
+        found, path = solve_checked(problem)
     n_players = found.n_players[which]
     return Attributions(
-        log_probabilities=own[which],
+        log_probabilities=path.log_probabilities[which],
         phi0=found.start[which, actions],
         phi=found.shares[which, :, actions],
         phi0_actions=found.start[which, :-1],
         phi_actions=found.shares[which, :, :-1],
-        value=critic[which],
+        value=path.critic[which],
         value0=found.start[which, -1],
         value_phi=found.shares[which, :, -1],
         std_err=found.errors[which, :, actions],
@@ -119,8 +119,8 @@ def attribute(
         n_evaluations=found.n_evaluations[which],
         explainer=tuple("exact_shapley" if p <= MOST_PLAYERS else "permutation_sampling" for p in n_players),
         baseline="empty" if baseline.ndim == 1 else "same_step",
-        path="generic" if isinstance(values, GenericValues) else "factorised",
-        path_error=path_error,
+        path="generic" if isinstance(path.values, GenericValues) else "factorised",
+        path_error=path.error,
     )
 
 
@@ -159,8 +159,7 @@ def attribute_interactions(
     if len(players) > MOST_PLAYERS:
         raise ConfigurationError(f"interactions take up to {MOST_PLAYERS} groups that vary, got {len(players)}")
     with acting(policy):
-        values, _ = problem.values()
-        game = mean_values(values, batch, problem.background, None)[0, action]
+        game = mean_values(choose_path(problem).values, batch, problem.background, None)[0, action]
     pairs = np.zeros((len(groups), len(groups)))
     pairs[np.ix_(players, players)] = interactions(game)
     return pairs

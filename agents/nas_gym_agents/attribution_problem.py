@@ -1,6 +1,6 @@
 """Decisions that are to be explained: checked, without repetitions, and in batches of equally many players."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,14 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.explain.shapley import coalitions
-from nas_gym_agents.coalition_values import Batch, FactorisedValues, GenericValues, Groups, Preprocess, Values
-from nas_gym_agents.factorised import networks
-from nas_gym_agents.policy_outputs import critic_values, log_probabilities, refuse_unexplainable
-
-ROWS_AT_ONCE = 4_096  # mixtures: their activations stay in the cache
-LARGEST_PATH_ERROR = 1e-4  # nats; of the critic's value: relative to its size, where that is above 1
-CHECKED_DECISIONS, CHECKED_COALITIONS, CHECKED_PLAYERS = 4, 16, 4
+from nas_gym_agents.coalition_values import MIXTURES_AT_ONCE, Batch, Groups, Preprocess
+from nas_gym_agents.policy_outputs import refuse_unexplainable
+from nas_gym_agents.shared_tables import table_owners
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,8 @@ class Problem:
         background: The baseline, (k, m).
         legal: bool (n, n_actions).
         varies: Which groups are players: those that differ from a baseline; bool (n, n_groups).
+        n_players: int (n,).
+        column_group: To which group each column of the observations belongs, int (m,).
 
     Raises:
         ConfigurationError: The policy can't be explained, or shapes do not fit.
@@ -71,72 +68,38 @@ class Problem:
         self.policy, self.observations, self.masks, self.options = policy, observations, masks, options
         self.background = np.atleast_2d(baseline)
         self.legal = np.ones((len(observations), int(policy.action_space.n)), dtype=bool) if masks is None else masks
-        self._column_group = column_groups(groups, observations, self.background)
+        self.column_group = column_groups(groups, observations, self.background)
         differs = (observations[:, None] != self.background).any(1)
         self.varies = np.stack([differs[:, part].any(1) for _, part in groups], axis=1)
+        self.n_players = self.varies.sum(1)
+
+    def players(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the players of decisions that have equally many, (len(rows), p)."""
+        varies = self.varies[rows]
+        return np.nonzero(varies)[1].reshape(len(rows), int(varies.sum(1).max(initial=0)))
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return decisions that have equally many players."""
-        varies = self.varies[rows]
-        players = np.nonzero(varies)[1].reshape(len(rows), int(varies.sum(1).max(initial=0)))
-        return Batch(self.observations[rows], self.legal[rows], players, self._column_group)
+        return Batch(self.observations[rows], self.legal[rows], self.players(rows), self.column_group)
 
-    def batches(self, n_coalitions: dict[int, int]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-        """Yield all decisions, with their rows, in batches whose mixtures are few enough to be valued at once.
+    def batches(
+        self, rows: NDArray[np.int64], n_coalitions: Callable[[int], int]
+    ) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        """Yield decisions, with their rows in order, in batches whose mixtures are few enough to be valued at once.
 
         Args:
-            n_coalitions: By number of players.
+            rows: Which decisions.
+            n_coalitions: From a number of players to the coalitions of each.
         """
-        n_players = self.varies.sum(1)
-        for count in np.unique(n_players).tolist():
-            rows = np.flatnonzero(n_players == count)
-            at_once = max(1, ROWS_AT_ONCE // n_coalitions[count])
-            for start in range(0, len(rows), at_once):
-                yield rows[start : start + at_once], self.batch(rows[start : start + at_once])
+        n_players = self.n_players[rows]
+        for p in np.unique(n_players).tolist():
+            some, at_once = rows[n_players == p], max(1, MIXTURES_AT_ONCE // n_coalitions(p))
+            for start in range(0, len(some), at_once):
+                yield some[start : start + at_once], self.batch(some[start : start + at_once])
 
-    def own(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the log-probabilities and the critic's values at the observations, by the policy's own methods."""
-        logps, critic = [np.empty((0, self.legal.shape[1]))], [np.empty(0)]
-        for start in range(0, len(self.observations), ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            seen: NDArray[Any] = self.observations[part]
-            if self.options.preprocess is not None:
-                seen = np.asarray(self.options.preprocess(seen), dtype=np.float32)
-            logps.append(log_probabilities(self.policy, seen, None if self.masks is None else self.masks[part]))
-            critic.append(critic_values(self.policy, seen) if self.options.critic else np.full(len(seen), np.nan))
-        return np.concatenate(logps), np.concatenate(critic)
-
-    def values(self) -> tuple[Values, float]:
-        """Return what values coalitions, and how far the factorised way was from the generic one (NaN: not tried)."""
-        options = self.options
-        generic = GenericValues(self.policy, self.masks is not None, options.critic, options.preprocess)
-        found = networks(self.policy) if options.factorise else None
-        n, m = self.observations.shape
-        if found is None or found[0].weight.shape[1] != m or n == 0:
-            return generic, float("nan")
-        factorised = FactorisedValues(found[0], found[1] if options.critic else None, options.preprocess)
-        error = self._difference(generic, factorised)
-        return (factorised if error <= LARGEST_PATH_ERROR else generic), error
-
-    def _difference(self, generic: Values, factorised: Values) -> float:
-        """Return the largest difference of two ways to value coalitions, for decisions with the most players.
-
-        Compared are some coalitions of all their players, and all coalitions of some.
-        """
-        n_players = self.varies.sum(1)
-        batch = self.batch(np.flatnonzero(n_players == n_players.max(initial=0))[:CHECKED_DECISIONS])
-        baseline, p = self.background[-1], batch.players.shape[1]
-        generator = np.random.default_rng(self.options.seed)
-        some = generator.random((CHECKED_COALITIONS, p)) < 0.5
-        some[:1] = True
-        few = generator.permutation(p)[:CHECKED_PLAYERS]
-        of_few = coalitions(len(few)) @ (few[:, None] == np.arange(p))
-        expected = generic(batch, baseline, np.concatenate((some, of_few)))
-        found = factorised(batch, baseline, some), factorised(batch.with_players(batch.players[:, few]), baseline, None)
-        away = np.abs(expected - np.concatenate(found, axis=2))
-        away[:, -1] /= np.maximum(1.0, np.abs(expected[:, -1]))
-        asked_for = np.column_stack((batch.legal, np.full(len(batch.legal), self.options.critic)))
-        return float(away[asked_for].max(initial=0.0)) if np.isfinite(away[asked_for]).all() else float("inf")
+    def table_owners(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return by place in ``rows`` whose table holds that of each; see `shared_tables.table_owners`."""
+        return table_owners(self.observations[rows], self.varies[rows], self.column_group)
 
 
 def column_groups(

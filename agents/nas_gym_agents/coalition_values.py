@@ -17,6 +17,8 @@ from nas_gym_agents.factorised import Network
 from nas_gym_agents.policy_outputs import critic_values, log_probabilities
 
 Groups = tuple[tuple[str, slice], ...]
+MIXTURES_AT_ONCE = 32_768  # their outputs take a few MB
+LARGEST_NORMALISER = 60.0  # exp(±60) and its terms that count are normal float32 numbers
 
 
 class Preprocess(Protocol):
@@ -51,17 +53,25 @@ class Batch:
         own = self.column_group == self.players[:, :, None]
         return np.where(own, (observations - baseline)[:, None, :], np.float32(0))
 
+    def mixtures(self, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """Return the mixtures of c coalitions, raw, float32 (n, c, m); the arguments are those of `Values`."""
+        switches = (coalitions(self.players.shape[1]) if members is None else members).astype(np.float32)
+        mixed: NDArray[np.float32] = baseline + switches @ self.deltas(self.observations, baseline)
+        return mixed
+
 
 class Values(Protocol):
     """The values of coalitions."""
 
-    def __call__(
-        self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None
-    ) -> NDArray[np.float64]:
-        """Return the values of c coalitions of each decision, float64 (n, n_actions + 1, c).
+    @property
+    def depend_on_masks(self) -> bool:
+        """Whether the values of one observation differ by mask; if not, decisions can share them."""
 
-        The last row is the critic's value, NaN if it is not asked for. Rows of illegal actions hold finite numbers
-        without a meaning.
+    def __call__(self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None) -> torch.Tensor:
+        """Return the values of c coalitions of each decision, (n, n_actions + 1, c), float32 or float64.
+
+        The last row is the critic's value, NaN if it is not asked for; the others are logits: log-probabilities but for
+        a number that all actions of a coalition share. Those of illegal actions have no meaning.
 
         Args:
             batch: The decisions.
@@ -77,7 +87,7 @@ class GenericValues:
     Attributes:
         policy: An actor-critic policy.
         masked: Whether it takes masks.
-        critic: Whether the critic's value is asked for; else it is NaN.
+        critic: Whether the critic's value is asked for.
         preprocess: None: the policy gets raw observations.
     """
 
@@ -86,19 +96,33 @@ class GenericValues:
     critic: bool = True
     preprocess: Preprocess | None = None
 
-    def __call__(
-        self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None
-    ) -> NDArray[np.float64]:
+    @property
+    def depend_on_masks(self) -> bool:
+        """Yes: the policy applies them."""
+        return True
+
+    def __call__(self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None) -> torch.Tensor:
         """See `Values`."""
-        n, p = batch.players.shape
-        switches = (coalitions(p) if members is None else members).astype(np.float32)
-        mixed = (baseline + switches @ batch.deltas(batch.observations, baseline)).reshape(-1, len(baseline))
-        if self.preprocess is not None:
-            mixed = np.asarray(self.preprocess(mixed), dtype=np.float32)
-        masks = np.repeat(batch.legal, len(switches), axis=0) if self.masked else None
-        logp = log_probabilities(self.policy, mixed, masks)
-        values = critic_values(self.policy, mixed) if self.critic else np.full(len(mixed), np.nan)
-        return np.swapaxes(np.concatenate((logp, values[:, None]), axis=1).reshape(n, len(switches), -1), 1, 2)
+        mixed = batch.mixtures(baseline, members)
+        n, c, m = mixed.shape
+        logp, values = self.outputs(mixed.reshape(-1, m), np.repeat(batch.legal, c, axis=0))
+        outputs = np.column_stack((logp, values)).reshape(n, c, -1)
+        return torch.from_numpy(np.swapaxes(outputs, 1, 2).copy())
+
+    def outputs(
+        self, observations: NDArray[np.float32], legal: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return log-probabilities, (n, n_actions), and critic's values, (n,), of raw observations, (n, m)."""
+        logp, values = np.empty(legal.shape), np.full(len(legal), np.nan)
+        for start in range(0, len(observations), MIXTURES_AT_ONCE):
+            part = slice(start, start + MIXTURES_AT_ONCE)
+            seen: NDArray[Any] = observations[part]
+            if self.preprocess is not None:
+                seen = np.asarray(self.preprocess(seen), dtype=np.float32)
+            logp[part] = log_probabilities(self.policy, seen, legal[part] if self.masked else None)
+            if self.critic:
+                values[part] = critic_values(self.policy, seen)
+        return logp, values
 
 
 @dataclass(frozen=True)
@@ -107,7 +131,7 @@ class FactorisedValues:
 
     Attributes:
         actor: From observations to logits.
-        critic: From observations to the value; None: not asked for, NaN.
+        critic: From observations to the value; None: not asked for.
         preprocess: Must treat every column by itself: then preprocessing may come before mixing.
     """
 
@@ -115,9 +139,12 @@ class FactorisedValues:
     critic: Network | None
     preprocess: Preprocess | None = None
 
-    def __call__(
-        self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None
-    ) -> NDArray[np.float64]:
+    @property
+    def depend_on_masks(self) -> bool:
+        """No: these are the logits before any mask."""
+        return False
+
+    def __call__(self, batch: Batch, baseline: NDArray[np.float32], members: NDArray[np.bool_] | None) -> torch.Tensor:
         """See `Values`."""
         observations = batch.observations
         if self.preprocess is not None:
@@ -125,30 +152,41 @@ class FactorisedValues:
             both = np.asarray(self.preprocess(both), dtype=np.float32)
             observations, baseline = both[:-1], both[-1]
         device = self.actor.weight.device
-        start = torch.as_tensor(baseline, device=device)
         deltas = torch.as_tensor(batch.deltas(observations, baseline), device=device)
+        start = torch.as_tensor(baseline, device=device)
         switches = None if members is None else torch.as_tensor(members, dtype=torch.float32, device=device)
         with torch.no_grad():
             logits = self.actor.outputs(start, deltas, switches)
-            n, n_actions, c = logits.shape
-            values = torch.full((n, n_actions + 1, c), torch.nan, dtype=torch.float64, device=device)
-            values[:, :-1] = logits
-            values[:, :-1] -= log_normaliser(values[:, :-1], torch.as_tensor(batch.legal, device=device))
+            outputs = logits.new_full((len(logits), logits.shape[1] + 1, logits.shape[2]), torch.nan)
+            outputs[:, :-1] = logits
             if self.critic is not None:
-                values[:, -1:] = self.critic.outputs(start, deltas, switches)
-        result: NDArray[np.float64] = values.cpu().numpy()
-        return result
+                outputs[:, -1:] = self.critic.outputs(start, deltas, switches)
+        return outputs
 
 
-def log_normaliser(logits: torch.Tensor, legal: torch.Tensor) -> torch.Tensor:
-    """Return the logarithm of the sum of exp(logit) over the legal actions, float64 (n, 1, c).
+def normalised(outputs: torch.Tensor, legal: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the log-probabilities that belong to logits, and the critic's values as they are, in double precision.
 
     Args:
-        logits: float64 (n, n_actions, c).
-        legal: bool (n, n_actions).
+        outputs: `Values`, (n, n_actions + 1, c).
+        legal: (n, n_actions).
     """
-    normaliser = torch.matmul(legal.double().unsqueeze(1), logits.exp()).log_()
-    if not normaliser.isfinite().all():  # over- or underflow, beyond exp(±700)
-        masked = logits.masked_fill(~legal.unsqueeze(2), -torch.inf)
-        normaliser = torch.logsumexp(masked, dim=1, keepdim=True)
+    found = outputs.double()
+    found[:, :-1] -= log_normaliser(outputs[:, :-1], legal[:, None])
+    result: NDArray[np.float64] = found.cpu().numpy()
+    return result
+
+
+def log_normaliser(logits: torch.Tensor, legal: NDArray[np.bool_]) -> torch.Tensor:
+    """Return the logarithms of the sums of exp(logit) over the legal actions under k masks, float64 (n, k, c).
+
+    Args:
+        logits: (n, n_actions, c).
+        legal: (n, k, n_actions).
+    """
+    counted = torch.as_tensor(legal, device=logits.device)
+    normaliser = torch.matmul(counted.to(logits.dtype), logits.exp()).double().log_()
+    if not bool((normaliser.abs() < LARGEST_NORMALISER).all()):
+        masked = [logits.double().masked_fill(~counted[:, k, :, None], -torch.inf) for k in range(counted.shape[1])]
+        normaliser = torch.stack([torch.logsumexp(one, dim=1) for one in masked], dim=1)
     return normaliser

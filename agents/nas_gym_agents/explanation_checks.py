@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym_agents.attribution import Attributions, Options, attribute
-from nas_gym_agents.attribution_problem import LARGEST_PATH_ERROR
 from nas_gym_agents.coalition_values import Groups
 from nas_gym_agents.faithfulness import (
     Explained,
@@ -18,6 +17,7 @@ from nas_gym_agents.faithfulness import (
     randomisation_correlations,
     unseen_share,
 )
+from nas_gym_agents.policy_paths import LARGEST_PATH_ERROR
 
 MOST_DECISIONS = 64  # that the checks look at
 MOST_WITH_BASELINES = 16  # of them, whose baseline is changed: each costs as much as 16

@@ -13,7 +13,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor, MlpExtractor
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-BLOCK = 4_096  # mixtures that go through the other layers together: they stay in the cache
+BLOCK = 4_096  # mixtures that go through a network together: their activations stay in the cache
 LARGEST_EXPONENT = 80.0  # exp(±80) is a normal float32
 
 
@@ -52,7 +52,7 @@ class AnyNetwork:
     def outputs(self, baseline: Tensor, deltas: Tensor, members: Tensor | None) -> Tensor:
         """See `Network`."""
         first, terms = linear(baseline, self.weight, self.bias), linear(deltas, self.weight)
-        return _in_blocks(self.rest, _sums(first, terms, members))
+        return _by_blocks(lambda some: self.rest(_sums(first, some, members)), terms, members)
 
 
 class TanhNetwork:
@@ -77,10 +77,9 @@ class TanhNetwork:
         """See `Network`."""
         first, terms = linear(baseline, self.weight, self.bias), linear(deltas, self.weight)
         if members is None and float((first.abs() + terms.abs().sum(1)).max()) <= LARGEST_EXPONENT:
-            hidden = all_subsets(torch.mul, first.neg().exp_(), terms.neg_().exp_()).add_(1.0).reciprocal_()
-        else:
-            hidden = _sums(first, terms, members).sigmoid_()
-        return _in_blocks(self._after_first, hidden)
+            factor, factors = first.neg().exp_(), terms.neg_().exp_()
+            return _by_blocks(lambda some: self._after_first(_products(factor, some)), factors, None)
+        return _by_blocks(lambda some: self._after_first(_sums(first, some, members).sigmoid_()), terms, members)
 
     def _after_first(self, hidden: Tensor) -> Tensor:
         *inner, (weight, bias) = self._rest
@@ -133,14 +132,21 @@ def _network(modules: Sequence[nn.Module]) -> Network | None:
     return AnyNetwork(first.weight.detach(), first.bias.detach(), lambda sums: rest(sums).t())
 
 
+def _products(factor: Tensor, factors: Tensor) -> Tensor:
+    """Return the sigmoids of the first layer, (rows, n_hidden), from exp(-term) of baseline and players."""
+    return all_subsets(torch.mul, factor, factors).add_(1.0).reciprocal_().flatten(0, 1)
+
+
 def _sums(first: Tensor, terms: Tensor, members: Tensor | None) -> Tensor:
+    """Return the first layer's sums, (rows, n_hidden)."""
     if members is None:
-        return all_subsets(torch.add, first, terms)
-    return torch.matmul(members, terms).add_(first)
+        return all_subsets(torch.add, first, terms).flatten(0, 1)
+    return torch.matmul(members, terms).add_(first).flatten(0, 1)
 
 
-def _in_blocks(function: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    """Return (n, n_out, c) from (n, c, n_hidden)."""
-    n, c, n_hidden = rows.shape
-    blocks = [function(block) for block in torch.split(rows.view(-1, n_hidden), BLOCK)]
-    return (blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)).reshape(-1, n, c).transpose(0, 1)
+def _by_blocks(function: Callable[[Tensor], Tensor], terms: Tensor, members: Tensor | None) -> Tensor:
+    """Return (n, n_out, c) from a function from terms of some decisions, (some, p, n_hidden), to (n_out, some * c)."""
+    n, p, _ = terms.shape
+    c = 2**p if members is None else len(members)
+    blocks = [function(some) for some in torch.split(terms, max(1, BLOCK // c))]
+    return (blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=1)).view(-1, n, c).transpose(0, 1)

@@ -27,7 +27,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nas_gym.errors import ConfigurationError
-from nas_gym_agents import attribution_problem
+from nas_gym_agents import attribution_problem, coalition_values, factorised, policy_paths
 from nas_gym_agents.attribution import Options, attribute, attribute_interactions
 
 EMPTY, GROUPS = empty_of(SIZES), groups_of(SIZES)
@@ -180,20 +180,32 @@ def test_a_policy_that_is_not_what_its_modules_say_falls_back_and_says_so() -> N
     np.testing.assert_allclose(found.phi[0], expected, atol=1e-5)
 
 
-def test_a_faulty_fast_way_is_noticed_in_either_of_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas_gym_agents import factorised
-
+def test_a_faulty_fast_way_is_noticed_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before: on a few players. After: where all players are in, which the few did not tell."""
     rows = drawn(SIZES, MIXED)
-    sound = explained(make_policy(), rows)
-    whole = factorised.all_subsets
-    with monkeypatch.context() as patch:
-        patch.setattr(factorised, "all_subsets", lambda *parts: whole(*parts).flip(1))
+    sound, whole = explained(make_policy(), rows), factorised.all_subsets
+
+    def reversed_order(combine: Any, first: Any, terms: Any) -> Any:
+        return whole(combine, first, terms).flip(1)
+
+    def wrong_with_five(combine: Any, first: Any, terms: Any) -> Any:
+        return whole(combine, first, terms) * (1.5 if terms.shape[1] > 4 else 1.0)
+
+    for fault, alone in ((reversed_order, True), (wrong_with_five, False)):
+        monkeypatch.setattr(factorised, "all_subsets", fault)
         found = explained(make_policy(), rows)
-    assert found.path == "generic" and found.path_error > 1e-4
-    np.testing.assert_allclose(found.phi_actions, sound.phi_actions, atol=1e-5)
-    part = factorised._sums
-    monkeypatch.setattr(factorised, "_sums", lambda first, terms, members: part(first, terms, 1 - members))
-    assert explained(make_policy(), rows).path == "generic"
+        assert found.path == "generic" and found.path_error > 1e-4
+        np.testing.assert_allclose(found.phi_actions, sound.phi_actions, atol=1e-5)
+        problem = attribution_problem.Problem(make_policy(), rows[0], rows[2], EMPTY, GROUPS, Options())
+        assert (policy_paths.choose_path(problem).error > 1e-4) is alone
+
+
+def test_a_faulty_fast_way_of_sampled_coalitions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = (3,) * 15
+    rows, parts = drawn(sizes, [15]), {"baseline": empty_of(sizes), "groups": groups_of(sizes)}
+    sums = factorised._sums
+    monkeypatch.setattr(factorised, "_sums", lambda first, terms, members: sums(first, terms, 1 - members))
+    assert attribute(make_policy(sizes=sizes), *rows, **parts, options=Options(sampled=100)).path == "generic"
 
 
 @pytest.mark.parametrize("times", [1e3, 1e30], ids=["large", "huge"])
@@ -410,11 +422,10 @@ def test_equal_observations_share_their_work_and_not_their_actions() -> None:
 
 
 def test_the_size_of_batches_and_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas_gym_agents import factorised
-
     rows = drawn(SIZES, MIXED * 3)
     whole = explained(make_policy(), rows)
-    monkeypatch.setattr(attribution_problem, "ROWS_AT_ONCE", 7)
+    for module in (attribution_problem, coalition_values):
+        monkeypatch.setattr(module, "MIXTURES_AT_ONCE", 7)
     monkeypatch.setattr(factorised, "BLOCK", 5)
     for factorise in (True, False):
         found = explained(make_policy(), rows, factorise=factorise)

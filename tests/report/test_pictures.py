@@ -66,7 +66,7 @@ DRAWINGS: dict[str, tuple[Drawing, tuple[str, ...]]] = {
     "seconds": (lambda width: seconds_figure([0.5, 1.0, 3.0], width), ("trainings",)),
     "intervals": (
         lambda width: interval_figure([Interval("a", 1.0, 0.5, 1.5), Interval("b", -2.0)], "points", width),
-        ("points", "+1", "-2"),
+        ("points", "+1.00", "-2.00"),
     ),
     "heat": (lambda width: heat_figure(HEAT, width), ("unit", "0.50", "rows", "columns")),
 }

@@ -14,6 +14,7 @@ from rich.console import Console
 from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
+from nas_gym.explain_commands import explain
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
@@ -29,6 +30,7 @@ app.add_typer(bench_app, name="bench")
 app.command()(validate)
 app.command()(tensorboard)
 app.command()(report)
+app.command()(explain)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

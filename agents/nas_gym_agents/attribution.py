@@ -7,7 +7,7 @@ which follow the attributions of all actions and of the critic. Beyond `MOST_PLA
 sampled, and the standard error is told.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,6 +65,12 @@ class Attributions:
     baseline: str
     path: Literal["factorised", "generic"]
     path_error: float
+
+    def rows(self, which: NDArray[np.integer]) -> "Attributions":
+        """Return those of some of the decisions."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts = {name: value[which] for name, value in values.items() if isinstance(value, np.ndarray)}
+        return replace(self, **parts, explainer=tuple(self.explainer[i] for i in which))
 
 
 def attribute(

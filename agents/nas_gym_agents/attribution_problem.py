@@ -77,7 +77,8 @@ class Problem:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return decisions that have equally many players."""
-        players = np.nonzero(self.varies[rows])[1].reshape(len(rows), -1)
+        varies = self.varies[rows]
+        players = np.nonzero(varies)[1].reshape(len(rows), int(varies.sum(1).max(initial=0)))
         return Batch(self.observations[rows], self.legal[rows], players, self._column_group)
 
     def batches(self, n_coalitions: dict[int, int]) -> Iterator[tuple[NDArray[np.int64], Batch]]:
@@ -110,7 +111,8 @@ class Problem:
         options = self.options
         generic = GenericValues(self.policy, self.masks is not None, options.critic, options.preprocess)
         found = networks(self.policy) if options.factorise else None
-        if found is None or found[0].weight.shape[1] != self.observations.shape[1]:
+        n, m = self.observations.shape
+        if found is None or found[0].weight.shape[1] != m or n == 0:
             return generic, float("nan")
         factorised = FactorisedValues(found[0], found[1] if options.critic else None, options.preprocess)
         error = self._difference(generic, factorised)

@@ -11,8 +11,11 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.explain.record import FORCED, ILLEGAL, OUT_OF_BUDGET, UNEXPLAINED, Decision
 from nas_gym_agents.attribution import Attributions, Options, attribute, log_probabilities
 from nas_gym_agents.explanation_budget import ExplanationBudget
+from nas_gym_agents.explanation_checks import Check, run_checks
 from nas_gym_agents.late_rewards import LATE_REWARD
 from nas_gym_agents.recording_face import Face
+
+LEAST_CHECKED = 16  # decisions
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,40 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
             decisions[place] = with_attributions(decisions[place], found, row)
     budget.took(time.perf_counter() - started, len(chosen))
     return decisions
+
+
+def checked(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationBudget, version: int) -> list[Check]:
+    """Return the checks of a policy's attributions on the decisions of a rollout; none where there are too few.
+
+    Args:
+        rollout: Not empty.
+        policy: As it acted.
+        face: Of the environment.
+        budget: Told what it took; without time left, nothing is checked.
+        version: Of the policy.
+    """
+    batch = Batch.of(rollout)
+    baseline = face.baseline
+    if baseline is None or face.note or len(rollout) < LEAST_CHECKED or not budget.time_left():
+        return []
+    started = time.perf_counter()
+    found = _attributions(policy, batch, face, version)
+    if found is None:
+        return []
+    acted = np.array([seen.logp for seen in rollout])
+    checks = run_checks(
+        policy,
+        batch.observations,
+        batch.actions,
+        batch.masks,
+        found,
+        baseline=baseline,
+        groups=face.groups,
+        acted_logp=acted,
+        seed=version,
+    )
+    budget.took(time.perf_counter() - started, 0)
+    return checks
 
 
 def _log_probabilities(policy: Any, batch: Batch, face: Face) -> NDArray[np.float64] | None:

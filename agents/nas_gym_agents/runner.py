@@ -34,6 +34,7 @@ from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
 from nas_gym_agents import wandb_writer
 from nas_gym_agents.confirmation import Confirmation, confirm
+from nas_gym_agents.explanations import explain
 from nas_gym_agents.parts import Parts
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
@@ -273,7 +274,7 @@ class _Search:
         except KeyboardInterrupt:
             self._run.update(state="interrupted")
             raise
-        return self._finish(found.updates, confirmation, recorder.budget.seconds)
+        return self._finish(found.updates, confirmation, recorder)
 
     def _search_seconds(self) -> float:
         """Return the seconds of this process and, since a replay is faster, those of the trainings that it replayed."""
@@ -370,7 +371,7 @@ class _Search:
         if self._replayed:  # stopped before the replay caught up: the old files stay
             shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
-    def _finish(self, updates: int, confirmation: Confirmation | None, explaining: float) -> dict[str, Any]:
+    def _finish(self, updates: int, confirmation: Confirmation | None, recorder: DecisionRecorder) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
         best = next(iter(run.best(1)), None)
         summary: dict[str, Any] = {
@@ -402,13 +403,24 @@ class _Search:
                 "hyperparameters": dict(best.candidate.hyperparameters),
             }
             self._draw(run, best)
+        if settings.explain != "none":
+            summary["explanations"] = self._explain(run, recorder)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
-        summary["explaining_seconds"] = round(explaining, 3)
+        summary["explaining_seconds"] = round(recorder.budget.seconds, 3)
         self._run.update(state="finished", result=summary)
         if self._wandb is not None:
             self._wandb.finish(summary)
         return summary
+
+    def _explain(self, run: Run, recorder: DecisionRecorder) -> dict[str, Any]:
+        """Explain the run as far as that takes no training, and tell the tab."""
+        found = explain(run, recorder.checks)
+        self._board.checks([check.to_json() for check in found.checks])
+        if found.credit is not None:
+            views = {view["name"]: view for view in found.credit.facts()["views"]}
+            self._board.credit(found.credit.frame(), views)
+        return found.to_json()
 
     def _draw(self, run: Run, best: Ranked) -> None:
         """Draw the end into TensorBoard, and the network and its explanation into pictures."""

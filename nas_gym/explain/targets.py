@@ -12,7 +12,7 @@ The normaliser is the same for all actions and cancels in margin and contrast, w
 probability nears 1. The critic's value is another function, and so a view of its own: what the critic expected.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nas_gym.errors import ConfigurationError
 
 Target = Literal["log_probability", "margin", "runner_up", "critic_value"]
-TARGETS: tuple[Target, ...] = ("log_probability", "margin", "runner_up", "critic_value")
+TARGET_NAMES: tuple[Target, ...] = get_args(Target)
 Part = tuple[NDArray[np.float64], NDArray[np.float64]]  # start (...), phi (..., n_groups)
 
 
@@ -96,8 +96,8 @@ def of_row(row: dict[Any, Any], target: Target = "log_probability") -> tuple[flo
     Raises:
         ConfigurationError: The target is unknown.
     """
-    if target not in TARGETS:
-        raise ConfigurationError(f"a target is one of {', '.join(TARGETS)}, got {target!r}")
+    if target not in TARGET_NAMES:
+        raise ConfigurationError(f"a target is one of {', '.join(TARGET_NAMES)}, got {target!r}")
     if target == "log_probability":
         return None if _absent(row["phi"]) else (float(row["phi0"]), np.asarray(row["phi"], np.float64))
     if target == "critic_value":

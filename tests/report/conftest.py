@@ -10,6 +10,7 @@ import nas_gym
 from nas_gym.html_page import Image
 from nas_gym.report import canvas, write_report, writing
 from nas_gym.report.writing import Written
+from nas_gym.run_directory import EXPLANATIONS
 from nas_gym_agents.runner import search
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
@@ -32,6 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(TensorBoardWriter, "finish", lambda *_: None)  # its pictures take longer than the search
                 search(KINDS[kind], home / kind)
+            shutil.rmtree(home / kind / EXPLANATIONS, ignore_errors=True)  # as after a kill; tests write their own
         return home / kind
 
     return find

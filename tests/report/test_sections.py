@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from explained import CHECKS, MEANINGS, explain
+from explained import CHECKS, MEANINGS, explain, teach
 
 import nas_gym
 from nas_gym.document import Badge, Block, Heading, Items, Rows, Text
@@ -22,8 +22,9 @@ from nas_gym.explain.record import OUT_OF_BUDGET, UNEXPLAINED, Decision, Decisio
 from nas_gym.explain.words import account
 from nas_gym.report import report, write_report
 from nas_gym.report.credit import credit, views_of
-from nas_gym.report.explanations import checks, importance, influence
+from nas_gym.report.explanations import checks, importance
 from nas_gym.report.growing import against, growing, step_of
+from nas_gym.report.influence import influence
 from nas_gym.report.learning import _by_stage
 from nas_gym.report.material import Material
 from nas_gym.report.section import Section
@@ -414,11 +415,38 @@ def test_importance_is_taken_over_as_it_is_written(copied: Copied) -> None:
     assert "unused where text is" in said(importance(material(run)))
 
 
-def test_influence_lists_the_largest_first(copied: Copied) -> None:
+def test_what_taught_the_policy_is_traced_to_its_sources(copied: Copied) -> None:
     run = copied("policy")
     explain(run)
-    (table,) = tables(influence(material(run)).blocks)
-    assert [row[0] for row in table.rows] == ["2", "3", "1"]
+    section = influence(material(run))
+    sources, teachers = tables(section.blocks)
+    named = ("rewards of episodes", "entropy bonus", "optimiser's momentum")
+    assert sources.header == ("decision", "before learning", *named, "at the decision")
+    for row, (untaught, moves, logp) in zip(
+        sources.rows, ((-0.7, (0.4, -0.2, 0.0), -0.5), (-2.0, (0.98, 0.0, 0.02), -1.0)), strict=True
+    ):
+        assert untaught + sum(moves) == pytest.approx(logp)
+        assert row[1] == f"{100 * math.exp(untaught):.0f} %"
+        assert list(row[2:5]) == [f"× {math.exp(move):.2f}" for move in moves]
+        assert row[5] == f"{100 * math.exp(logp):.0f} %"
+    told = [(row[0], row[1], row[2], row[4]) for row in teachers.rows]
+    assert told == [
+        ("activation = relu", "× 1.82", "2", "2 episodes"),
+        ("activation = relu", "× 0.82", "3", "1 episode"),
+        ("layer 1 = stop", "× 2.46", "5", "1 episode"),
+        ("layer 1 = stop", "× 1.05", "6", "1 episode"),
+        ("layer 1 = stop", "× 1.02", "7", "1 episode"),
+    ]
+    history = material(run).run.history
+    assert [row[3] for row in teachers.rows[:2]] == [f"{history[i].reward:.4f}" for i in (1, 2)]
+    assert "path: correlation 0.97, residual_share 0.03" in said(section)
+
+
+def test_decisions_that_were_not_traced_are_said_to_be_so(copied: Copied) -> None:
+    run = copied("policy")
+    explain(run)
+    teach(run / EXPLANATIONS, 10_000)
+    assert "not among those that were traced" in said(influence(material(run)))
 
 
 def test_checks_are_counted(copied: Copied) -> None:

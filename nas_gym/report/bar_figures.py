@@ -28,7 +28,7 @@ class Interval:
 
 def signed(value: float) -> str:
     """Return a value as it is written beside its bar, and in tables."""
-    return f"{value:+.3g}"
+    return f"{value:+#.3g}".removesuffix(".")
 
 
 def interval_figure(

@@ -123,7 +123,7 @@ def absent(value: Any) -> bool:
 
 def _add_view(page: Page, view: View, rows: list[Interval], unit: str) -> None:
     page.blocks.append(Heading(title(view.name), 3))
-    page.say(view.meaning, view.trust if view.trusted else f"**Not to be trusted here:** {view.trust}")
+    page.say(view.meaning, _sentence(view.trust) if view.trusted else f"**Not to be trusted here:** {view.trust}")
     known = [row for row in rows if row.value is not None]
     if known:
         bounds = any(row.low is not None for row in known)
@@ -135,8 +135,22 @@ def _add_view(page: Page, view: View, rows: list[Interval], unit: str) -> None:
     values = [(row.name, (row.value, row.low, row.high) if ends else (row.value,)) for row in rows]
     cells = [[named, *("–" if value is None else signed(value) for value in told)] for named, told in values]
     page.blocks.append(Rows(("decision", unit, "low", "high") if ends else ("decision", unit), cells))
-    if view.notes:
-        page.say("; ".join(f"{_spoken(key)}: {plain(value)}" for key, value in view.notes.items()))
+    page.say(*_notes(view.notes))
+
+
+def _notes(notes: Mapping[str, Any]) -> list[str]:
+    """Return what else is known of a view: what it credits and sums to, and the numbers that tell its quality."""
+    of, sums, quality = notes.get("of", "reward"), notes.get("sums_to"), notes.get("quality")
+    told = [] if of == "reward" else [f"What is credited is the {of}, not the reward."]
+    told += [f"The credits of an episode and a base sum to {sums}."] if sums else []
+    others = {name: value for name, value in notes.items() if name not in ("of", "sums_to", "quality")}
+    numbers = {**others, **quality} if isinstance(quality, dict) else others
+    listed = ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in numbers.items())
+    return [*told, *([f"In numbers: {listed}."] if listed else [])]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}." if text else ""
 
 
 def title(view: str) -> str:

@@ -1,22 +1,15 @@
-"""What was computed after the search: where preferences came from, what mattered overall, the checks."""
+"""What was computed after the search: what mattered overall, and the checks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from nas_gym.document import Badge, Items, Rows, of_markdown
 from nas_gym.report.material import Material
 from nas_gym.report.numbers import counted, plain
 from nas_gym.report.section import Page, Section, silent
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-INFLUENCE = "Where the preference came from"
 IMPORTANCE = "What mattered overall"
 CHECKS = "Checks of the explanations"
-MOST_ROWS = 10
 PICTURES = {
     "importance": "How much each decision matters to the accuracy of the networks of this run.",
     "beeswarm": "One dot per network and decision: to which side the choice moves the accuracy, and how far.",
@@ -27,22 +20,6 @@ PICTURES = {
 # From the decision log itself, for runs whose checks were not computed: the limits are those of the notes on additivity
 # and of float32 sums over a policy's layers.
 ADDITIVE, MATCHING = 1e-3, 1e-4
-
-
-def influence(material: Material) -> Section:
-    """Return which earlier episodes taught the policy what it preferred."""
-    facts, frame = material.object("influence.json", dict), material.table("influence.parquet", ())
-    text = material.file("influence.md")
-    if facts is None and frame is None and text is None:
-        what = (
-            "Not computed for this run" if material.has_policy else "The agent has no policy that learned a preference"
-        )
-        return silent(INFLUENCE, f"{what}; `{material.explain}` computes it where it can.")
-    page = Page(INFLUENCE, "influence")
-    _add_text(page, material, "influence", facts)
-    if frame is not None and len(frame):
-        _add_frame(page, frame)
-    return page.section()
 
 
 def importance(material: Material) -> Section:
@@ -68,23 +45,6 @@ def _add_text(page: Page, material: Material, name: str, facts: dict[str, Any] |
     page.say(*(str(told.pop(key)) for key in ("meaning", "sentence") if key in told))
     if told:
         page.blocks.append(Items([f"{key.replace('_', ' ')}: {plain(value)}" for key, value in told.items()]))
-
-
-def _add_frame(page: Page, frame: "pd.DataFrame") -> None:
-    """Add the rows with the largest values of a table's measure: its column of that name, or the first of floats."""
-    floats = [str(name) for name in frame.columns if np.issubdtype(frame[name].dtype, np.floating)]
-    if not floats:
-        return
-    measure = "influence" if "influence" in floats else floats[0]
-    order = frame[measure].abs().sort_values(ascending=False, kind="stable").index[:MOST_ROWS]
-    simple = [str(name) for name in frame.columns if np.ndim(frame[name].iloc[0]) == 0]
-    rows = [[plain(_python(row[name])) for name in simple] for row in frame.loc[order].to_dict("records")]
-    caption = f"The {counted(len(rows), 'row')} with the largest {measure.replace('_', ' ')}, of {len(frame):,}."
-    page.blocks.append(Rows([name.replace("_", " ") for name in simple], rows, caption))
-
-
-def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def checks(material: Material) -> Section:

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas_gym.document import Heading
 from nas_gym.errors import RunError
 from nas_gym.explain.record import FORCED, Header
+from nas_gym.explain.targets import of_row
 from nas_gym.explain.words import WORTH_NAMING, account
 from nas_gym.report import credit
 from nas_gym.report.material import Material
@@ -170,10 +170,9 @@ def _slots(header: Header) -> list[int | None]:
 def against(row: dict[str, Any], header: Header) -> str:
     """Return what told the choice from the most probable other one; empty where that is not on record.
 
-    The difference of two log-probabilities has the difference of their attributions, since Shapley values are linear
-    in what they explain.
+    That is the contrast of `nas_gym.explain.targets`: attributions of the difference of two log-probabilities.
     """
-    found = contrast(row)
+    found = of_row(row, "runner_up")
     if found is None:
         return ""
     start, phi = found
@@ -184,18 +183,9 @@ def against(row: dict[str, Any], header: Header) -> str:
         for group in np.argsort(-np.abs(phi))[:3]
         if abs(phi[group]) >= WORTH_NAMING
     ]
-    odds = _odds(start + float(phi.sum()))
-    return f"Why not {other}? The policy's odds against it were {odds}: {', '.join(parts)}."
-
-
-def contrast(row: dict[str, Any]) -> tuple[float, NDArray[np.float64]] | None:
-    """Return start and attributions of log p(choice) - log p(runner-up), in nats; None where they are not on record."""
-    table, start, other = row.get("phi_actions"), row.get("phi0_actions"), row["runner_up"]
-    if not (isinstance(table, np.ndarray) and isinstance(start, np.ndarray) and row["phi"] is not None and other >= 0):
-        return None
-    other = int(other)
-    phi = table.astype(np.float64).reshape(-1, len(start))
-    return float(row["phi0"]) - float(start[other]), np.asarray(row["phi"], np.float64) - phi[:, other]
+    odds = start + float(phi.sum())
+    preferred = " The policy preferred it, and chance decided." if odds < 0 else ""
+    return f"Why not {other}?{preferred} The odds against it were {_odds(odds)}: {', '.join(parts)}."
 
 
 def _odds(nats: float) -> str:

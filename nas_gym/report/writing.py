@@ -13,8 +13,9 @@ from nas_gym.report.answer import answer
 from nas_gym.report.canvas import Drawn, drawn
 from nas_gym.report.costs import costs
 from nas_gym.report.credit import credit
-from nas_gym.report.explanations import checks, importance, influence
+from nas_gym.report.explanations import checks, importance
 from nas_gym.report.growing import growing
+from nas_gym.report.influence import influence
 from nas_gym.report.learning import learning
 from nas_gym.report.material import Material
 from nas_gym.report.numbers import duration, measured, tested

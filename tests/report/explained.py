@@ -71,10 +71,31 @@ def explain(run_dir: Path, *, mapping: bool = False) -> dict[str, list[float]]:
     )
     for name in ("importance", "beeswarm"):
         (folder / f"{name}.png").write_bytes(picture())
-    (folder / "influence.json").write_text(json.dumps({"meaning": "Which episodes taught it.", "replays": 3}))
-    influence = pd.DataFrame({"episode": [1, 2, 3], "influence": [0.1, -0.7, 0.2], "reward": [0.5, 0.6, 0.7]})
-    influence.to_parquet(folder / "influence.parquet")
+    teach(folder, best.episode)
     return credits
+
+
+def teach(folder: Path, episode: int) -> None:
+    """Write what taught a policy two decisions of an episode."""
+    decisions = [
+        {"episode": episode, "step": 0, "slot": "activation", "choice": "relu", "untaught": -0.7, "logp": -0.5},
+        {"episode": episode, "step": 1, "slot": "layer 1", "choice": "stop", "untaught": -2.0, "logp": -1.0},
+    ]
+    checks = {"path": {"correlation": 0.97, "residual_share": 0.03}}
+    (folder / "influence.json").write_text(json.dumps({"decisions": decisions, "checks": checks}))
+    shares = [
+        (0, "evaluation", 1, "a", 0.3),
+        (0, "evaluation", 2, "b", -0.2),
+        (0, "evaluation", 3, "a", 0.3),
+        (0, "entropy", -1, None, -0.2),
+        (1, "evaluation", 4, None, 0.9),
+        (1, "evaluation", 5, "c", 0.05),
+        (1, "evaluation", 6, "d", 0.02),
+        (1, "evaluation", 7, "e", 0.01),
+        (1, "momentum", -1, None, 0.02),
+    ]
+    rows = pd.DataFrame(shares, columns=("step", "source", "evaluation", "key", "nats"))
+    rows.assign(episode=episode, policy_version=1, without=np.nan).to_parquet(folder / "influence.parquet")
 
 
 def picture() -> bytes:

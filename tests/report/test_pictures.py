@@ -33,7 +33,11 @@ def step(slot: int, choice: str = "conv 3×3 8", bars: tuple[Bar, ...] = (), pol
     return Step(SLOTS, earlier, slot, choice, math.log(0.2), 5, policy, bars, ("pool", math.log(0.3)), moved)
 
 
-BARS = (Bar("prior preference", 0.9, "prior"), Bar("layer 1 = conv", 0.2, "towards"), Bar("layer 2", -0.4, "away"))
+BARS = (
+    Bar("prior preference", 0.9, "prior"),
+    Bar("layer 1 = fully connected 128", 0.2, "towards"),
+    Bar("layer 2", -0.4, "away"),
+)
 STEPS = [step(0), step(3, HOSTILE, BARS), step(8, "fully connected 128", BARS)]
 SCALE = Scale.of(STEPS)
 
@@ -66,7 +70,7 @@ DRAWINGS: dict[str, tuple[Drawing, tuple[str, ...]]] = {
     "seconds": (lambda width: seconds_figure([0.5, 1.0, 3.0], width), ("trainings",)),
     "intervals": (
         lambda width: interval_figure([Interval("a", 1.0, 0.5, 1.5), Interval("b", -2.0)], "points", width),
-        ("points", "+1", "-2"),
+        ("points", "+1.00", "-2.00"),
     ),
     "heat": (lambda width: heat_figure(HEAT, width), ("unit", "0.50", "rows", "columns")),
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from explained import CHECKS, MEANINGS, explain
+from explained import CHECKS, MEANINGS, explain, teach
 
 import nas_gym
 from nas_gym.document import Badge, Block, Heading, Items, Rows, Text
@@ -22,8 +22,9 @@ from nas_gym.explain.record import OUT_OF_BUDGET, UNEXPLAINED, Decision, Decisio
 from nas_gym.explain.words import account
 from nas_gym.report import report, write_report
 from nas_gym.report.credit import credit, views_of
-from nas_gym.report.explanations import checks, importance, influence
-from nas_gym.report.growing import against, contrast, growing, step_of
+from nas_gym.report.explanations import checks, importance
+from nas_gym.report.growing import against, growing, step_of
+from nas_gym.report.influence import influence
 from nas_gym.report.learning import _by_stage
 from nas_gym.report.material import Material
 from nas_gym.report.section import Section
@@ -329,7 +330,7 @@ def test_bars_lead_from_chance_to_the_policys_probability(made: Made) -> None:
     assert drawn > 100
 
 
-def test_a_contrast_is_the_difference_of_two_log_probabilities() -> None:
+def test_the_runner_up_is_told_by_the_odds_against_it() -> None:
     header = Header(("a", "b"), (("x", "y", "z"), ("x", "y", "z")), ("a", "b"), 3)
     generator = np.random.default_rng(0)
     phi0, phi = generator.normal(size=3).astype(np.float32), generator.normal(size=(2, 3))
@@ -345,15 +346,15 @@ def test_a_contrast_is_the_difference_of_two_log_probabilities() -> None:
         "phi0_actions": phi0,
         "phi_actions": phi.reshape(-1).astype(np.float16),
     }
-    found = contrast(row)
-    assert found is not None
-    assert found[0] + found[1].sum() == pytest.approx(logps[2] - logps[0], abs=5e-3)
     told = against(row, header)
+    odds = re.search(r"odds against it were ([\d.]+) to 1: before any decision ([\d.]+) to 1, ", told)
     assert told.startswith("Why not x?")
-    assert f"{math.exp(found[0] + found[1].sum()):.2f} to 1" in told
+    assert ("preferred" in told) == (logps[2] < logps[0])
+    assert odds is not None
+    assert float(odds[1]) == pytest.approx(math.exp(logps[2] - logps[0]), abs=0.006)
+    assert float(odds[2]) == pytest.approx(math.exp(phi0[2] - phi0[0]), abs=0.006)
     assert "a = y ×" in told
-    for missing in ({"phi_actions": None}, {"phi0_actions": None}, {"phi": None}, {"runner_up": -1}):
-        assert contrast(row | missing) is None
+    for missing in ({"phi_actions": None}, {"runner_up": -1}, {"runner_up": math.nan}):
         assert against(row | missing, header) == ""
 
 
@@ -373,11 +374,12 @@ def test_views_of_credit_are_told_one_by_one(copied: Copied, mapping: bool) -> N
     ]
     scale = 1 if mapping else 100
     for view, table in zip(("shapley_table", "regret", "critic_waterfall"), tables(section.blocks), strict=True):
-        assert [row[1] for row in table.rows] == [f"{scale * value:+.3g}" for value in values[view]]
+        assert [row[1] for row in table.rows] == [f"{scale * value:+#.3g}" for value in values[view]]
         assert len(table.header) == (4 if view == "shapley_table" else 2)
     text = said(section)
     assert all(meaning in text for meaning in MEANINGS.values())
     assert "**Not to be trusted here:** told of critic_waterfall" in text
+    assert "Told of regret." in text
     assert text.count("Not to be trusted") == 1
     assert mapping or "**Against the mean alternative**: nothing was replaced" in text
 
@@ -413,11 +415,38 @@ def test_importance_is_taken_over_as_it_is_written(copied: Copied) -> None:
     assert "unused where text is" in said(importance(material(run)))
 
 
-def test_influence_lists_the_largest_first(copied: Copied) -> None:
+def test_what_taught_the_policy_is_traced_to_its_sources(copied: Copied) -> None:
     run = copied("policy")
     explain(run)
-    (table,) = tables(influence(material(run)).blocks)
-    assert [row[0] for row in table.rows] == ["2", "3", "1"]
+    section = influence(material(run))
+    sources, teachers = tables(section.blocks)
+    named = ("rewards of episodes", "entropy bonus", "optimiser's momentum")
+    assert sources.header == ("decision", "before learning", *named, "at the decision")
+    for row, (untaught, moves, logp) in zip(
+        sources.rows, ((-0.7, (0.4, -0.2, 0.0), -0.5), (-2.0, (0.98, 0.0, 0.02), -1.0)), strict=True
+    ):
+        assert untaught + sum(moves) == pytest.approx(logp)
+        assert row[1] == f"{100 * math.exp(untaught):.0f} %"
+        assert list(row[2:5]) == [f"× {math.exp(move):.2f}" for move in moves]
+        assert row[5] == f"{100 * math.exp(logp):.0f} %"
+    told = [(row[0], row[1], row[2], row[4]) for row in teachers.rows]
+    assert told == [
+        ("activation = relu", "× 1.82", "2", "2 episodes"),
+        ("activation = relu", "× 0.82", "3", "1 episode"),
+        ("layer 1 = stop", "× 2.46", "5", "1 episode"),
+        ("layer 1 = stop", "× 1.05", "6", "1 episode"),
+        ("layer 1 = stop", "× 1.02", "7", "1 episode"),
+    ]
+    history = material(run).run.history
+    assert [row[3] for row in teachers.rows[:2]] == [f"{history[i].reward:.4f}" for i in (1, 2)]
+    assert "path: correlation 0.97, residual_share 0.03" in said(section)
+
+
+def test_decisions_that_were_not_traced_are_said_to_be_so(copied: Copied) -> None:
+    run = copied("policy")
+    explain(run)
+    teach(run / EXPLANATIONS, 10_000)
+    assert "not among those that were traced" in said(influence(material(run)))
 
 
 def test_checks_are_counted(copied: Copied) -> None:

@@ -7,8 +7,8 @@ import { number, percent, plural, tiny, whole } from "./format.js";
 import { waterfall } from "./waterfall.js";
 
 const CLOSE_TO_CHANCE = 0.95; // of the entropy of the uniform policy, as in the accounts in words
-export const RESIDUAL_LIMIT = 1e-3;
-export const LOGP_LIMIT = 1e-4;
+const RESIDUAL_LIMIT = 1e-3;
+const LOGP_LIMIT = 1e-4;
 
 const BASELINES = { empty: "having decided nothing", same_step: "what this controller usually has at this step" };
 const EXPLAINERS = { exact_shapley: "exact Shapley values", permutation_sampling: "sampled Shapley values" };

@@ -117,6 +117,7 @@ export class Pane {
     const moved = new Map((decision.phi && !flagged(decision, "forced") ? decision.phi : []).map((value, group) => [group, value]).filter(([, value]) => value !== 0));
     const status = `Decision ${pane.step + 1} of ${episode.decisions.length}: ${names.decided(decision)}`;
     const share = decision.logp === null ? "" : `, probability ${percent(Math.exp(decision.logp))}`;
+    const inside = this.body.querySelector(".network")?.contains(document.activeElement);
     const told = facts({ decision, names, badge: badge("this decision", ownChecks(decision)) });
     const long = names.choices(decision.slot).length > 10; // so that the two columns are about as long
     put(
@@ -138,6 +139,7 @@ export class Pane {
       words(known, episode),
     );
     const box = this.body.querySelector(".step.selected");
+    if (inside) box?.querySelector("button").focus({ preventScroll: true }); // the focus goes with the selection
     const row = box?.parentElement;
     if (row && row.scrollWidth > row.clientWidth) row.scrollLeft = box.offsetLeft - row.clientWidth / 2 + box.clientWidth / 2;
   }

@@ -6,7 +6,7 @@ import { factor, number, percent, signed } from "./format.js";
 const LEAST_SPAN = 0.25; // of an axis in nats: what moves less looks as little as it is
 
 // How three kinds of sum are read.
-export const AXES = {
+const AXES = {
   // log-probabilities, labelled as probabilities
   probability: {
     span: LEAST_SPAN,

@@ -4,10 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from selenium import webdriver
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 60.0  # seconds, of a busy machine
@@ -23,14 +23,10 @@ def missing(what: str) -> None:
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser that notes what its console says; skips where there is none on this machine."""
-    if find_spec("selenium") is None:
-        missing("its driver's package selenium is not installed")
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
     if browser is None or driver is None:
         missing(f"{'chromedriver' if browser else ' or '.join(BROWSERS)} is not on PATH (Debian: chromium-driver)")
-    from selenium import webdriver
-
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):

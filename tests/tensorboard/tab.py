@@ -12,6 +12,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+N, N_OTHER = 300, 40  # episodes of the made-up runs
+RUN, OTHER = "ppo/tensorboard", "evolution/tensorboard"
 SHOTS = os.environ.get("NAS_GYM_SCREENSHOTS")  # a folder for pictures; without it none is made
 HARMLESS = ("Multiple instances of Three.js", "software WebGL", "favicon.ico")  # of TensorBoard's own page
 
@@ -109,8 +111,47 @@ class Tab:
         said = [entry["message"] for entry in self.window.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
         return [message for message in said if not any(known in message for known in HARMLESS)]
 
+    def weak(self) -> list[str]:
+        """Texts that stand out less than 4.5 : 1 from their background (WCAG 2.2, success criterion 1.4.3).
+
+        But for what is pale since it is not decided yet, struck out, or not to be trusted.
+        """
+        found: list[str] = self.script(CONTRAST)
+        return found
+
     def shoot(self, name: str) -> None:
         """Take a picture, where pictures are asked for."""
         if SHOTS:
             time.sleep(0.4)
             self.window.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+
+
+CONTRAST = """
+const canvas = Object.assign(document.createElement("canvas"), { width: 1, height: 1 });
+const paint = canvas.getContext("2d", { willReadFrequently: true });
+const rgba = (colour) => {
+  paint.clearRect(0, 0, 1, 1);
+  paint.fillStyle = colour;
+  paint.fillRect(0, 0, 1, 1);
+  return [...paint.getImageData(0, 0, 1, 1).data];
+};
+const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+const behind = (element) => {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = rgba(getComputedStyle(at).backgroundColor);
+    if (colour[3] > 250) return colour;
+  }
+  return [255, 255, 255, 255];
+};
+const left = ".unseen, .after, .untrusted, svg, option, .none";
+const weak = [];
+for (const element of document.querySelectorAll("body *")) {
+  const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  if (!own || element.closest(left) || !element.getClientRects().length) continue;
+  const [front, back] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
+  const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+  if (ratio < 4.5) weak.push(`${element.className} ${element.textContent.slice(0, 20)} ${ratio.toFixed(2)}`);
+}
+return weak;
+"""

@@ -113,7 +113,7 @@ def test_facts_and_checks(tab, ppo):
     decision = ppo[256][3]
     tab.go(256, 4)
     facts = tab.script(
-        "const told = [...document.querySelectorAll('[data-fact]')].map((one) => [one.dataset.fact, one.dataset.value]);"
+        "const told = [...document.querySelectorAll('[data-fact]')].map(({ dataset }) => [dataset.fact, dataset.value]);"
         "return Object.fromEntries(told.map(([name, value]) => [name, Number(value)]))"
     )
     for name, value in {

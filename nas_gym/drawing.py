@@ -219,7 +219,7 @@ def _draw_header(axes: "Axes", boxes: list[_Box], shape: Shape, evaluation: Eval
     if not evaluation.ok:
         _write(axes, right, 40, shown, 12, 520, lines=2, weight="bold", ha="right", color=COLOURS["stop"])
         return
-    _write(axes, right, 32, shown, 16, 400, weight="bold", ha="right", color=COLOURS["fully connected"])
+    _write(axes, right, 32, shown, 16, 500, weight="bold", ha="right", color=COLOURS["fully connected"])
     _write(axes, right, 60, " · ".join(rest), 10, 400, ha="right", color=_PALE)
 
 

@@ -175,6 +175,11 @@ class Run:
         known = self.content["slots"]
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
 
+    def evaluations(self) -> list[Evaluation]:
+        """Return all evaluations of the run's candidates that its store holds: failures, repeats, confirmations too."""
+        answers = self._answers({episode.key for episode in self.history if episode.key is not None})
+        return [evaluation for one in answers.values() for evaluation in one.evaluations.values()]
+
     @property
     def _plan(self) -> Plan:
         settings = self.settings

@@ -78,6 +78,10 @@ class ExplanationBudget:
             return np.ones(len(episodes))
         return self._drawn(episodes, rewards, fits)
 
+    def time_left(self) -> bool:
+        """Return whether there is time for anything now."""
+        return self.explain == "all" or (self.explain == "budget" and self._affordable() > 0)
+
     def took(self, seconds: float, explained: int) -> None:
         """Note what explaining so many decisions took."""
         self.seconds += seconds

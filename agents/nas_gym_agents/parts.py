@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from nas_gym.data import Dataset
 from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
@@ -38,6 +39,29 @@ class Parts:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is known of the data, JSON-ready: names and sizes; empty where the evaluator has none."""
+        if isinstance(self.evaluator, TabularEvaluator):
+            table = self.evaluator.table
+            known = {
+                name: value for name, value in table.facts.items() if isinstance(value, str) and name != "identity"
+            }
+            trained_on = table.facts.get("data")
+            known |= {"data": trained_on["name"]} if isinstance(trained_on, dict) and "name" in trained_on else {}
+            return {"table": table.name, "rows": len(table), "facts": known}
+        dataset = getattr(self.evaluator, "dataset", None)
+        if not isinstance(dataset, Dataset):
+            return {}
+        parts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+        return {
+            "name": dataset.name,
+            "input_shape": list(dataset.input_shape),
+            "classes": dataset.n_classes,
+            "fingerprint": dataset.fingerprint,
+            **parts,
+        }
 
     @property
     def halved(self) -> bool:

@@ -32,11 +32,14 @@ from nas_gym.run_directory import (
 )
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
+from nas_gym_agents import wandb_writer
 from nas_gym_agents.confirmation import Confirmation, confirm
+from nas_gym_agents.explanations import explain
 from nas_gym_agents.parts import Parts
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
+from nas_gym_agents.wandb_writer import Wandb, check_wandb
 from nas_gym_agents.watched import Watched
 from nas_gym_agents.workers import Workers
 
@@ -85,6 +88,7 @@ def search(
     workers: Workers | None = None,
     watch: Watch | None = None,
     begun: Callable[[str], None] | None = None,
+    wandb: Wandb | None = None,
 ) -> dict[str, Any]:
     """Run a search in a directory and return its summary (``search --json``).
 
@@ -96,17 +100,21 @@ def search(
         workers: Where the trainings happen; None: in this process.
         watch: Called after every episode.
         begun: Called once the settings are found good and the directory is made, with advice or an empty text.
+        wandb: What to tell Weights & Biases; None: nothing, unless the run that is there was told of already.
 
     Raises:
         NasGymError: A setting or the place can't be used; nothing was written.
     """
     RunDirectory.check(path, settings.to_json())
+    if wandb is not None:
+        check_wandb(wandb.project)
     parts = Parts(settings, workers or Workers())
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
         "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
         "workers": parts.workers.to_json(),
+        "data": parts.data,
     }
     if parts.warm_start is not None:
         facts["warm_start"] = parts.warm_start.to_json()
@@ -117,11 +125,18 @@ def search(
         raise
     if begun is not None:
         begun(parts.workers.advice(parts.evaluator))
-    return _in(run, parts, watch, retry_failed=False)
+    if wandb is not None and wandb_writer.FACT not in run.content:
+        run.content[wandb_writer.FACT] = wandb_writer.new_fact(wandb.project, run.content["settings_hash"])
+    return _in(run, parts, watch, retry_failed=False, tell=wandb.tell if wandb is not None else None)
 
 
 def resume(
-    path: Path, *, workers: Workers | None = None, watch: Watch | None = None, retry_failed: bool = False
+    path: Path,
+    *,
+    workers: Workers | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Go on with a search that was stopped or killed, and return its summary.
 
@@ -133,6 +148,7 @@ def resume(
         workers: Where the trainings happen; None: where they did before.
         watch: Called after every episode, replayed ones included.
         retry_failed: Whether failed trainings are tried again; the history may then change.
+        tell: Is given what is to be said of Weights & Biases, where the run was told of there.
 
     Raises:
         NasGymError: The directory is no run, is in use, or no longer fits its data or settings.
@@ -144,7 +160,7 @@ def resume(
     except BaseException:
         run.close()
         raise
-    return _in(run, parts, watch, retry_failed=retry_failed)
+    return _in(run, parts, watch, retry_failed=retry_failed, tell=tell)
 
 
 def placed_again(path: Path, workers: str) -> Workers:
@@ -156,7 +172,14 @@ def placed_again(path: Path, workers: str) -> Workers:
     return Workers.from_json({**read_run_file(path).get("workers", {}), "workers": workers})
 
 
-def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
+def _in(
+    run: RunDirectory,
+    parts: Parts,
+    watch: Watch | None,
+    *,
+    retry_failed: bool,
+    tell: Callable[[str], None] | None,
+) -> dict[str, Any]:
     with _stopping(run.path), ExitStack() as stack:
         stack.callback(run.close)
         stack.callback(parts.close)
@@ -173,7 +196,7 @@ def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: b
             )
         if run.content["result"] is not None and not retry_failed:
             return dict(run.content["result"])
-        return _Search(run, parts, watch, stack, retry_failed).run()
+        return _Search(run, parts, watch, stack, retry_failed, tell).run()
 
 
 @contextmanager
@@ -192,7 +215,13 @@ class _Search:
     """One process's share of a search: from the start, or from a replay, to the end."""
 
     def __init__(
-        self, run: RunDirectory, parts: Parts, watch: Watch | None, stack: ExitStack, retry_failed: bool
+        self,
+        run: RunDirectory,
+        parts: Parts,
+        watch: Watch | None,
+        stack: ExitStack,
+        retry_failed: bool,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._run, self._parts, self._watch = run, parts, watch
         self._started = time.monotonic()
@@ -221,6 +250,8 @@ class _Search:
             place / TENSORBOARD, space=env.space, settings=_flat(settings), header=lambda: self._log.header
         )
         stack.callback(self._close)
+        self._wandb = wandb_writer.of_run(run.path, run.content, tell)
+        self._also()
         run.update(state="running", result=None, workers=parts.workers.to_json())
 
     def run(self) -> dict[str, Any]:
@@ -243,7 +274,7 @@ class _Search:
         except KeyboardInterrupt:
             self._run.update(state="interrupted")
             raise
-        return self._finish(found.updates, confirmation)
+        return self._finish(found.updates, confirmation, recorder)
 
     def _search_seconds(self) -> float:
         """Return the seconds of this process and, since a replay is faster, those of the trainings that it replayed."""
@@ -325,14 +356,22 @@ class _Search:
         self._history = HistoryFile(self._run.path / HISTORY)
         self._log.folder = self._run.path / DECISIONS
         self._board.reopen(self._run.path / TENSORBOARD)
+        self._also()
+
+    def _also(self) -> None:
+        """Have Weights & Biases told of what TensorBoard is told, unless it is a replay: that it was told before."""
+        if self._wandb is not None and not self._replayed:
+            self._board.also = self._wandb.scalars
 
     def _close(self) -> None:
         self._history.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.close()
         if self._replayed:  # stopped before the replay caught up: the old files stay
             shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
-    def _finish(self, updates: int, confirmation: Confirmation | None) -> dict[str, Any]:
+    def _finish(self, updates: int, confirmation: Confirmation | None, recorder: DecisionRecorder) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
         best = next(iter(run.best(1)), None)
         summary: dict[str, Any] = {
@@ -364,10 +403,24 @@ class _Search:
                 "hyperparameters": dict(best.candidate.hyperparameters),
             }
             self._draw(run, best)
+        if settings.explain != "none":
+            summary["explanations"] = self._explain(run, recorder)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
+        summary["explaining_seconds"] = round(recorder.budget.seconds, 3)
         self._run.update(state="finished", result=summary)
+        if self._wandb is not None:
+            self._wandb.finish(summary)
         return summary
+
+    def _explain(self, run: Run, recorder: DecisionRecorder) -> dict[str, Any]:
+        """Explain the run as far as that takes no training, and tell the tab."""
+        found = explain(run, recorder.checks)
+        self._board.checks([check.to_json() for check in found.checks])
+        if found.credit is not None:
+            views = {view["name"]: view for view in found.credit.facts()["views"]}
+            self._board.credit(found.credit.frame(), views)
+        return found.to_json()
 
     def _draw(self, run: Run, best: Ranked) -> None:
         """Draw the end into TensorBoard, and the network and its explanation into pictures."""

@@ -36,6 +36,10 @@ WALL_CLOCK = frozenset({"time/fps", "time/time_elapsed"})  # left out: a resumed
 METRICS = ("nas/best_val_acc", "nas/best_reward", "nas/mean_reward", "nas/unique_evals", "nas/failures/all")
 
 
+ScalarReader = Callable[[int, Mapping[str, float]], None]
+"""Is given a step and numbers by tag."""
+
+
 class TensorBoardWriter(KVWriter):
     """Writes a search's events; a `DecisionReader`, and an output format of stable-baselines3's logger.
 
@@ -71,6 +75,7 @@ class TensorBoardWriter(KVWriter):
         self._curves: dict[int, tuple[float, ...]] = {}  # by number of the evaluation, new candidates only
         self._first: dict[str, int] = {}  # from key to number of the evaluation
         self._tab = TabWriter(self._add_values, space, settings, header)
+        self.also: ScalarReader | None = None  # is given the scalars that are written
         self.reopen(folder)
         self._write_settings(settings)
 
@@ -261,6 +266,9 @@ class TensorBoardWriter(KVWriter):
         self._last |= dict.fromkeys(values, step)
         if values:
             self._writer.file_writer.add_summary(Summary(value=values.values()), step)
+        told = {tag: value for tag, value in (scalars or {}).items() if tag in values}
+        if told and self.also is not None:
+            self.also(step, told)
 
     def _write_settings(self, settings: Mapping[str, bool | int | float | str]) -> None:
         """Write the charts of several tags, and what HParams shows; its last part waits for the end."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,11 @@ class Server:
 
     def wait(self, run: str, episodes: int) -> None:
         """Wait until TensorBoard has read so many episodes of a run."""
+        self.until(lambda: {one["run"]: one["episodes"] for one in self.ask("runs")["runs"]}.get(run, 0) >= episodes)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true."""
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            if {one["run"]: one["episodes"] for one in self.ask("runs")["runs"]}.get(run, 0) >= episodes:
-                return
+        while not true():
+            assert time.monotonic() < end, f"waited {PATIENCE} s in vain"
             time.sleep(0.2)
-        raise AssertionError(f"{run} has no {episodes} episodes after {PATIENCE} s")

@@ -113,8 +113,8 @@ def test_facts_and_checks(tab, ppo):
     decision = ppo[256][3]
     tab.go(256, 4)
     facts = tab.script(
-        "const told = [...document.querySelectorAll('[data-fact]')].map(({ dataset }) => [dataset.fact, dataset.value]);"
-        "return Object.fromEntries(told.map(([name, value]) => [name, Number(value)]))"
+        "const told = [...document.querySelectorAll('[data-fact]')].map((one) => one.dataset);"
+        "return Object.fromEntries(told.map((one) => [one.fact, Number(one.value)]))"
     )
     for name, value in {
         "value (critic)": decision.value,
@@ -140,7 +140,7 @@ def test_credit_by_every_view_and_never_mixed(tab, ppo):
     for view in VIEWS:
         own = frame[(frame["episode"] == 256) & (frame["view"] == view)]["credit"].to_numpy(np.float32)
         assert np.array_equal(np.float32(tab.values(f"[data-view={view}] [data-testid=credit]")), own)
-        assert VIEWS[view]["sentence"] in views[view].text
+        assert VIEWS[view]["meaning"] in views[view].text
         assert views[view].get_attribute("data-trusted") == str(VIEWS[view]["trusted"]).lower()
     live = tab.values("[data-view=critic_waterfall] [data-testid=credit]")
     assert np.array_equal(np.float32(live), np.float32([d.reward_credit for d in ppo[256]]))

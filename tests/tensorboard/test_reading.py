@@ -8,9 +8,9 @@ from event_files import Provider, put
 from made_up import CHECKS, PER_ROLLOUT, VIEWS, Search, credit
 from tensorboard.context import RequestContext
 
-from nas_gym.tensorboard.appending import append_checks, append_credit
 from nas_gym.tensorboard.payload import pack
 from nas_gym.tensorboard.reading import Memory, Reading, UnknownError
+from nas_gym_agents.tensorboard_later import tell_checks, tell_credit
 
 
 def reading(provider, memory=None):
@@ -187,11 +187,11 @@ def test_what_is_added_last_counts(tmp_path):
     search.explain()
     search.writer.close()
     later = [{"name": "again", "passed": True, "sentence": "Later."}]
-    views = {"counterfactual": {"sentence": "New.", "trusted": True}}
+    views = {"counterfactual": {"meaning": "New.", "trusted": True}}
     frame = credit(search.written, seed=5)
     frame = frame[frame["view"] == "counterfactual"]
-    append_checks(search.folder, later)
-    append_credit(search.folder, frame, views)
+    tell_checks(search.folder, later)
+    tell_credit(search.folder, frame, views)
     asked = reading(Provider(tmp_path))
     told = asked.run(RUN)
     assert (told["checks"]["checks"], told["credit_views"]["views"], told["unreadable"]) == (later, views, 0)

@@ -99,7 +99,7 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
 def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:
     """Add to the run's events what is known now; its decisions only if more of them are explained."""
     from nas_gym.explain.rewriting import decision_of
-    from nas_gym_agents.tensorboard_later import tell_credit, tell_decisions
+    from nas_gym_agents.tensorboard_later import tell_credit, tell_decisions, tell_words
 
     folder = run.path / TENSORBOARD
     if not folder.is_dir():
@@ -107,6 +107,8 @@ def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:
     if again:
         header = run.header
         tell_decisions(folder, [decision_of(row, header) for row in run.decisions.to_dict("records")], header)
+        for best in run.best(1):
+            tell_words(folder, best.episode, run.explanation())
     tell_credit(folder, credit.frame(), {view["name"]: view for view in credit.facts()["views"]})
 
 

@@ -20,6 +20,7 @@ from nas_gym.tensorboard.records import (
     episode_record,
     header_record,
     heat_record,
+    words_record,
 )
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def tell_checks(folder: Path, checks: Sequence[Mapping[str, Any]]) -> None:
 def tell_credit(folder: Path, credits_: "pd.DataFrame", views: Mapping[str, Any]) -> None:
     """Add what decisions earned (`credit_records`), of all episodes that are to have credit from now on."""
     append(folder, credit_records(int(time.time()), credits_, views))
+
+
+def tell_words(folder: Path, episode: int, paragraphs: Sequence[str]) -> None:
+    """Add the account of the best episode, which has reasons now."""
+    append(folder, [words_record(int(time.time()), episode, paragraphs)])
 
 
 def append(folder: Path, records: Iterable[Record]) -> None:

@@ -11,7 +11,7 @@ const AXES = {
   probability: {
     span: LEAST_SPAN,
     most: 0,
-    ticks: [1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1].map((p) => [Math.log(p), percent(p).replace(".0\u00a0", "\u00a0")]),
+    ticks: [1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1].map((p) => [Math.log(p), percent(p).replace(".0\u00a0", "\u00a0")]),
     place: (value) => percent(Math.exp(value)),
     part: (value) => [`${signed(value)} nats`, factor(value)],
   },

@@ -4,8 +4,8 @@
 
 The run is made up: 7 decisions an episode, attributions of all actions (`tests/tensorboard/made_up.py`). Its records
 are written as a search writes them, in blocks; beside them the straightforward alternative, all episodes under one
-tag, is written to a run of its own and read by the same interface of TensorBoard. Both of TensorBoard's loaders read the
-same files. Routes are asked through the plugin's own application, answers in JSON and compressed, without a network.
+tag, is written to a run of its own and read by the same interface of TensorBoard. Both of TensorBoard's loaders read
+the same files. Routes are asked through the plugin's own application, answers in JSON, compressed, without a network.
 Times are wall-clock medians and, in brackets, CPU of this process, where a busy machine matters less.
 """
 

@@ -3,10 +3,12 @@
 import os
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from browser import PATIENCE
+from PIL import Image
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -123,7 +125,9 @@ class Tab:
         """Take a picture, where pictures are asked for."""
         if SHOTS:
             time.sleep(0.4)
-            self.window.save_screenshot(str(Path(SHOTS) / f"{name}.png"))
+            with Image.open(BytesIO(self.window.get_screenshot_as_png())) as taken:
+                few = taken.convert("RGB").quantize(colors=128, method=Image.Quantize.MEDIANCUT)
+            few.save(Path(SHOTS) / f"{name}.png", optimize=True)
 
 
 CONTRAST = """

@@ -45,6 +45,8 @@ export class Pane {
       const episode = await this.data.episode(pane.run, pane.episode);
       if (asked !== this.asked) return;
       this.episode = episode;
+      const policy = episode.decisions.some((decision) => decision.logp !== null);
+      this.badges.classList.toggle("none", this.unchecked && !policy && !known.unreadable); // nothing to check
       pane.step = Math.min(pane.step, Math.max(0, episode.decisions.length - 1));
       this.details(known, episode);
     } catch (error) {
@@ -83,6 +85,7 @@ export class Pane {
     const { facts: told } = known.info.header ?? {};
     const checks = known.info.checks?.checks ?? [];
     const unreadable = known.unreadable ? h("span", { class: "badge bad", "data-testid": "unreadable" }, `${plural(known.unreadable, "record")} could not be read`) : null;
+    this.unchecked = !checks.length;
     put(this.badges, badge("attributions of the run", checks), unreadable);
     put(this.about, [told?.env, told?.agent, told?.seed === undefined ? null : `seed ${told.seed}`].filter(Boolean).join(" · "));
   }

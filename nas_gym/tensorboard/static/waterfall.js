@@ -110,7 +110,7 @@ export function waterfall({ caption, axis, start, parts, end, onhover }) {
     "tr",
     { class: "axis", "aria-hidden": "true" },
     h("td"),
-    h("td", { class: "track" }, ticks.map(([at, label]) => h("span", { style: { left: `${place(at)}%` } }, label))),
+    h("td", { class: "track" }, ticks.map(([at, label], i) => h("span", { class: i % 2 ? "second" : null, style: { left: `${place(at)}%` } }, label))),
     h("td", { colspan: 2 }),
   );
   return h(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nas_gym.errors import NasGymError
 from nas_gym.explain.record import write_atomically
 from nas_gym.run import Run
-from nas_gym.run_directory import EXPLANATIONS, RunDirectory
+from nas_gym.run_directory import EXPLANATIONS, TENSORBOARD, RunDirectory
 
 if TYPE_CHECKING:
     from nas_gym.explain.credit_file import CreditTable
@@ -84,6 +84,7 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
     try:
         _attempt("attributions", lambda: told.update(attributions=asdict(extend(run, every=every))), found)
         found.credit = explain_credit(run, trainings=trainings)
+        _tell(Run(run.path), found.credit, again=bool(told.get("attributions", {}).get("explained")))
     finally:
         directory.close()
     place = run.path / EXPLANATIONS / CHECKS
@@ -93,6 +94,22 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
         "views": found.credit.facts()["views"],
         "missing": found.missing | dict(found.credit.missing),
     }
+
+
+def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:
+    """Add to the run's events what is known now; its decisions only if more of them are explained."""
+    from nas_gym.explain.rewriting import decision_of
+    from nas_gym_agents.tensorboard_later import tell_credit, tell_decisions, tell_words
+
+    folder = run.path / TENSORBOARD
+    if not folder.is_dir():
+        return
+    if again:
+        header = run.header
+        tell_decisions(folder, [decision_of(row, header) for row in run.decisions.to_dict("records")], header)
+        for best in run.best(1):
+            tell_words(folder, best.episode, run.explanation())
+    tell_credit(folder, credit.frame(), {view["name"]: view for view in credit.facts()["views"]})
 
 
 def write_checks(run: Run, checks: Sequence["Check"]) -> None:

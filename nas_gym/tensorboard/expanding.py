@@ -78,7 +78,8 @@ def credit_of(content: Mapping[str, Any], number: int) -> dict[str, Any]:
         raise PayloadError("the credits have no meaning")
     for view, columns in views.items():
         lists = [columns.get(name) if isinstance(columns, dict) else None for name in CREDIT_COLUMNS]
-        if not all(_are_numbers(one) for one in lists) or len({len(one) for one in lists if one is not None}) != 1:
+        same = all(_are_numbers(one) for one in lists) and len({len(one) for one in lists if one is not None}) == 1
+        if not same or not isinstance(columns.get("trusted", True), bool):
             raise PayloadError(f"the credits of {view!r} have no meaning")
     return views
 

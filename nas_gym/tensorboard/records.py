@@ -224,16 +224,19 @@ def credit_records(step: int, credits_: "pd.DataFrame", views: Mapping[str, Any]
 
     Args:
         step: Of the meanings; more than that of the last ones.
-        credits_: Columns ``episode``, ``step``, ``slot``, ``view``, ``credit``, ``low``, ``high``.
-        views: For each view what it means: ``sentence`` (or ``meaning``), ``trusted``, and more.
+        credits_: Columns ``episode``, ``step``, ``slot``, ``view``, ``credit``, ``low``, ``high``, and perhaps
+            ``trusted``, where that differs between episodes.
+        views: For each view what it means: ``meaning``, ``trusted``, ``trust`` (why, or why not), and more.
     """
     yield Record(VIEWS, step, "credit_views", {"views": plain(views)})
     rows = credits_.sort_values(["episode", "view", "step"], kind="stable")
     for chunk, inside in rows.groupby(rows["episode"] // PER_CHUNK):
         episodes: dict[str, dict[str, Any]] = {}
         for (episode, view), own in inside.groupby(["episode", "view"]):
-            columns = {name: own[name].astype(int).tolist() for name in ("step", "slot")}
+            columns: dict[str, Any] = {name: own[name].astype(int).tolist() for name in ("step", "slot")}
             columns |= {name: singles(own[name]) for name in ("credit", "low", "high")}
+            if "trusted" in own:
+                columns["trusted"] = bool(own["trusted"].all())
             episodes.setdefault(str(episode), {})[str(view)] = columns
         yield Record(block(CREDIT, int(chunk)), int(chunk), "credit", {"episodes": episodes})
 

@@ -18,10 +18,10 @@ SPACE = ChainSpace((1, 8, 8), 10, max_layers=4, hyperparameters=("learning_rate"
 PER_ROLLOUT = 20
 VIEWS = {
     "counterfactual": {
-        "sentence": "By how much replacing this decision alone would have changed the reward.",
+        "meaning": "By how much replacing this decision alone would have changed the reward.",
         "trusted": True,
     },
-    "shapley_surrogate": {"sentence": "The surrogate orders held-out networks badly.", "trusted": False},
+    "shapley_surrogate": {"meaning": "The surrogate orders held-out networks badly.", "trusted": False},
 }
 CHECKS: list[dict[str, Any]] = [
     {"name": "infidelity", "value": 0.02, "limit": 0.1, "passed": True, "sentence": "2 % of a random attribution's."},
@@ -162,7 +162,7 @@ class Search:
 
     def play(self, count: int) -> list[list[Decision]]:
         """Write that many more episodes."""
-        new = list(episodes(count, self._seed, start=len(self.written), policy=self._policy))
+        new = self._new(count)
         for start in range(0, len(new), PER_ROLLOUT):
             rollout = new[start : start + PER_ROLLOUT]
             for own in rollout:
@@ -177,6 +177,9 @@ class Search:
         self.written += new
         self.writer._writer.flush()
         return new
+
+    def _new(self, count: int) -> list[list[Decision]]:
+        return list(episodes(count, self._seed, start=len(self.written), policy=self._policy))
 
     def explain(self) -> None:
         """Write what comes at the end: checks, credit, words."""

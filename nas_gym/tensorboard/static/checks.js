@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const SIGNS = { good: "✓", bad: "!", open: "–" };
 
-export function standing(checks) {
+function standing(checks) {
   const told = checks.filter((check) => typeof check.passed === "boolean");
   if (!told.length) return "open";
   return told.every((check) => check.passed) ? "good" : "bad";

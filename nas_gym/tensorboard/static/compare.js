@@ -33,6 +33,7 @@ export function comparison(sides, select) {
       h(
         "table",
         { class: "comparison", "data-testid": "comparison" },
+        h("caption", { class: "unseen" }, "Facts and decisions of both episodes"),
         h("thead", null, h("tr", null, h("th", { scope: "col" }, "decision"), all.map((side) => h("th", { scope: "col" }, `${runName(side.run)}, episode ${side.episode.episode}`)))),
         h(
           "tbody",

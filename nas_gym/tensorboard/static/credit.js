@@ -5,10 +5,14 @@ import { number, signed } from "./format.js";
 
 const NAMES = {
   critic_waterfall: "critic waterfall",
-  counterfactual: "replaced by others",
+  expected_waterfall: "waterfall of exact expectations",
+  counterfactual: "against other choices, on average",
+  counterfactual_best: "against the best other choice",
   shapley_table: "Shapley value, from the table",
   shapley_surrogate: "Shapley value, from a surrogate",
+  regret: "regret",
 };
+const nameOf = (view) => NAMES[view] ?? view.replaceAll("_", " ");
 const LIVE = {
   critic_waterfall: "How the reward that the critic expected changed with each decision, in this order; the last one has what the reward added.",
 };
@@ -18,7 +22,7 @@ function views(episode, told) {
   const found = new Map();
   for (const [view, columns] of Object.entries(episode.credit ?? {})) {
     const rows = columns.step.map((step, i) => ({ step, credit: columns.credit[i], low: columns.low[i], high: columns.high[i] }));
-    found.set(view, { rows, facts: told?.[view] ?? {} });
+    found.set(view, { rows, facts: { ...told?.[view], ...(columns.trusted === undefined ? {} : { trusted: columns.trusted }) } });
   }
   for (const decision of episode.decisions) {
     const view = decision.credit_kind;
@@ -26,17 +30,19 @@ function views(episode, told) {
     if (!found.has(view)) found.set(view, { rows: [], facts: told?.[view] ?? {} });
     found.get(view).rows.push({ step: decision.step, credit: decision.reward_credit, low: null, high: null });
   }
-  return found;
+  const order = Object.keys(told ?? {});
+  const place = ([view]) => (order.includes(view) ? order.indexOf(view) : order.length);
+  return [...found].sort((a, b) => place(a) - place(b));
 }
 
 export function credit({ episode, names, selected, told, select }) {
   const found = views(episode, told);
-  if (!found.size) return null;
+  if (!found.length) return null;
   return card(
     "credit",
     "What the decisions earned",
-    "In units of the reward. Each view answers another question; this is not what moved the policy.",
-    h("div", { class: "views" }, [...found].map(([view, { rows, facts }]) => chart({ view, rows, facts, episode, names, selected, select }))),
+    "In units of the reward. Each view answers another question and none is a sum of others. This is not what moved the policy.",
+    h("div", { class: "views" }, found.map(([view, { rows, facts }]) => chart({ view, rows, facts, episode, names, selected, select }))),
   );
 }
 
@@ -50,11 +56,11 @@ function chart({ view, rows, facts, episode, names, selected, select }) {
   return h(
     "figure",
     { class: `view${trusted ? "" : " untrusted"}`, "data-testid": "view", "data-view": view, "data-trusted": String(trusted) },
-    h("figcaption", null, h("strong", null, NAMES[view] ?? view), trusted ? null : h("small", { class: "tag bad" }, "not to be trusted"), h("p", null, sentence)),
+    h("figcaption", null, h("strong", null, nameOf(view)), trusted ? null : h("small", { class: "tag bad" }, "not to be trusted"), h("p", null, sentence, facts.trust ? h("small", null, ` ${facts.trust[0].toUpperCase()}${facts.trust.slice(1)}.`) : null)),
     h(
       "table",
       { class: "credits" },
-      h("caption", { class: "unseen" }, `${NAMES[view] ?? view}: what each decision earned`),
+      h("caption", { class: "unseen" }, `${nameOf(view)}: what each decision earned`),
       h("colgroup", null, ["name", "track", "amount"].map((part) => h("col", { class: part }))),
       h(
         "tbody",

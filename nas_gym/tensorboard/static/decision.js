@@ -7,8 +7,8 @@ import { number, percent, plural, tiny, whole } from "./format.js";
 import { waterfall } from "./waterfall.js";
 
 const CLOSE_TO_CHANCE = 0.95; // of the entropy of the uniform policy, as in the accounts in words
-export const RESIDUAL_LIMIT = 1e-3;
-export const LOGP_LIMIT = 1e-4;
+const RESIDUAL_LIMIT = 1e-3;
+const LOGP_LIMIT = 1e-4;
 
 const BASELINES = { empty: "having decided nothing", same_step: "what this controller usually has at this step" };
 const EXPLAINERS = { exact_shapley: "exact Shapley values", permutation_sampling: "sampled Shapley values" };
@@ -73,6 +73,7 @@ export function whyNot({ decision, names, against, onhover }) {
   const title = `Why ${mine}, not ${other}?`;
   const said = `${against === decision.runner_up ? (more ? "More probable was" : "The runner-up was") : "Compared with"} ${other} (${percent(share)}).`;
   const { phi0_actions: base, phi_actions: phi } = decision;
+  if (!decision.phi) return null; // the card beside it says why
   const known = base && phi && base[decision.action] !== null && base[against] !== null;
   if (!known) return card("why-not", title, said, h("p", { class: "notice" }, "Attributions of the other choices are not on record."));
   const differences = phi.map((row) => (row?.[decision.action] ?? 0) - (row?.[against] ?? 0));
@@ -116,7 +117,7 @@ export function facts({ decision, names, badge }) {
     ["runner-up", decision.runner_up >= 0 && decision.probabilities ? names.choice(decision.slot, decision.runner_up) : null, chance === undefined ? "" : percent(chance), decision.runner_up],
     ["explained by", decision.phi ? (EXPLAINERS[decision.explainer] ?? decision.explainer) : null, decision.n_players ? `${whole(2 ** decision.n_players)} passes` : "", null],
     ["compared with", decision.phi ? (BASELINES[decision.baseline] ?? decision.baseline) : null, "", null],
-    ["chance of being explained", decision.sampling_probability === null ? null : percent(decision.sampling_probability), "", decision.sampling_probability],
+    ["chance of being explained", !decision.sampling_probability ? null : percent(decision.sampling_probability), "", decision.sampling_probability],
   ];
   return card(
     "facts",

@@ -45,6 +45,8 @@ export class Pane {
       const episode = await this.data.episode(pane.run, pane.episode);
       if (asked !== this.asked) return;
       this.episode = episode;
+      const policy = episode.decisions.some((decision) => decision.logp !== null);
+      this.badges.classList.toggle("none", this.unchecked && !policy && !known.unreadable); // nothing to check
       pane.step = Math.min(pane.step, Math.max(0, episode.decisions.length - 1));
       this.details(known, episode);
     } catch (error) {
@@ -83,6 +85,7 @@ export class Pane {
     const { facts: told } = known.info.header ?? {};
     const checks = known.info.checks?.checks ?? [];
     const unreadable = known.unreadable ? h("span", { class: "badge bad", "data-testid": "unreadable" }, `${plural(known.unreadable, "record")} could not be read`) : null;
+    this.unchecked = !checks.length;
     put(this.badges, badge("attributions of the run", checks), unreadable);
     put(this.about, [told?.env, told?.agent, told?.seed === undefined ? null : `seed ${told.seed}`].filter(Boolean).join(" · "));
   }
@@ -117,6 +120,7 @@ export class Pane {
     const moved = new Map((decision.phi && !flagged(decision, "forced") ? decision.phi : []).map((value, group) => [group, value]).filter(([, value]) => value !== 0));
     const status = `Decision ${pane.step + 1} of ${episode.decisions.length}: ${names.decided(decision)}`;
     const share = decision.logp === null ? "" : `, probability ${percent(Math.exp(decision.logp))}`;
+    const inside = this.body.querySelector(".network")?.contains(document.activeElement);
     const told = facts({ decision, names, badge: badge("this decision", ownChecks(decision)) });
     const long = names.choices(decision.slot).length > 10; // so that the two columns are about as long
     put(
@@ -138,6 +142,7 @@ export class Pane {
       words(known, episode),
     );
     const box = this.body.querySelector(".step.selected");
+    if (inside) box?.querySelector("button").focus({ preventScroll: true }); // the focus goes with the selection
     const row = box?.parentElement;
     if (row && row.scrollWidth > row.clientWidth) row.scrollLeft = box.offsetLeft - row.clientWidth / 2 + box.clientWidth / 2;
   }

@@ -17,7 +17,7 @@ export function fresh() {
 const wholeOr = (text, otherwise) => (/^\d{1,9}$/.test(text ?? "") ? Number(text) : otherwise);
 
 // Anything may stand in a link: what has no meaning is left out.
-export function fromParameters(given) {
+function fromParameters(given) {
   const state = fresh();
   if (VIEWS.includes(given.view)) state.view = given.view;
   state.follow = given.follow === "true";
@@ -35,7 +35,7 @@ export function fromParameters(given) {
   return state;
 }
 
-export function toParameters(state) {
+function toParameters(state) {
   const told = {};
   if (state.view !== "decision") told.view = state.view;
   if (state.follow) told.follow = "true";

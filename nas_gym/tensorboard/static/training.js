@@ -55,7 +55,7 @@ const shade = (value, most) => Math.round(100 * Math.min(1, value / most));
 
 function cell(value, most, told) {
   const share = shade(value, most);
-  return h("td", { class: `cell${share > 75 ? " deep" : share > 50 ? " half" : value ? "" : " none"}`, style: { "--share": `${share}%` }, "data-testid": "cell", "data-value": value, title: told }, value < 0.005 ? (value ? "0.00" : "0") : number(value, 2));
+  return h("td", { class: `cell${share > 83 ? " deep half" : share > 59 ? " half" : value ? "" : " none"}`, style: { "--share": `${share}%` }, "data-testid": "cell", "data-value": value, title: told }, value < 0.005 ? (value ? "0.00" : "0") : number(value, 2));
 }
 
 function grid({ rows, groups, names, most }) {

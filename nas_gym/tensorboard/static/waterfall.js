@@ -6,12 +6,12 @@ import { factor, number, percent, signed } from "./format.js";
 const LEAST_SPAN = 0.25; // of an axis in nats: what moves less looks as little as it is
 
 // How three kinds of sum are read.
-export const AXES = {
+const AXES = {
   // log-probabilities, labelled as probabilities
   probability: {
     span: LEAST_SPAN,
     most: 0,
-    ticks: [1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1].map((p) => [Math.log(p), percent(p).replace(".0\u00a0", "\u00a0")]),
+    ticks: [1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1].map((p) => [Math.log(p), percent(p).replace(".0\u00a0", "\u00a0")]),
     place: (value) => percent(Math.exp(value)),
     part: (value) => [`${signed(value)} nats`, factor(value)],
   },
@@ -110,7 +110,7 @@ export function waterfall({ caption, axis, start, parts, end, onhover }) {
     "tr",
     { class: "axis", "aria-hidden": "true" },
     h("td"),
-    h("td", { class: "track" }, ticks.map(([at, label]) => h("span", { style: { left: `${place(at)}%` } }, label))),
+    h("td", { class: "track" }, ticks.map(([at, label], i) => h("span", { class: i % 2 ? "second" : null, style: { left: `${place(at)}%` } }, label))),
     h("td", { colspan: 2 }),
   );
   return h(

@@ -65,7 +65,7 @@ def _named(one: dict[str, Any]) -> str:
 
 
 def _sources(told: list[dict[str, Any]], frame: "pd.DataFrame") -> Rows:
-    """Return one row per decision: its probability before and after, and the factors that lead from one to the other."""
+    """Return one row per decision: its probability before and after, and the factors between the two."""
     present = [source for source in SOURCES if (frame["source"] == source).any()]
     rows = []
     for one in told:

@@ -18,6 +18,7 @@ from nas_gym_agents.agent import Taken
 from nas_gym_agents.attribution import Attributions, Groups, attribute, log_probabilities
 from nas_gym_agents.late_rewards import LATE_REWARD
 from nas_gym_agents.recurrent import is_recurrent, recurrent_log_probabilities
+from nas_gym_agents.updates import UpdateLedger
 
 
 class DecisionReader(Protocol):
@@ -75,6 +76,7 @@ class DecisionRecorder(BaseCallback):
     ) -> None:
         super().__init__()
         self.log = log if log is not None else DecisionLog(None if folder is None else Path(folder))
+        self.ledger = UpdateLedger(self.log)
         self.explain = explain
         self.reader = reader
         self.seconds = 0.0
@@ -133,6 +135,7 @@ class DecisionRecorder(BaseCallback):
         for i in range(env.num_envs):
             if i not in self._slots or not self.model.num_timesteps:  # the environments were reset
                 self._slots[i] = self._first_slot(i)
+        self.ledger.begin(self.model)
 
     def _first_slot(self, env_index: int) -> int:
         """Return the slot that the next episode's first action fills."""
@@ -187,11 +190,13 @@ class DecisionRecorder(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        self.ledger.update(self.model, self._version, [seen.global_step for seen in self._rollout])
         self._flush(np.asarray(buffer.advantages))
         self._version += 1
 
     def _on_training_end(self) -> None:
         """Record what the last, unfinished rollout left; a stopping callback skips ``_on_rollout_end``."""
+        self.ledger.end(self.model)
         self._flush(None)
         left: list[Decision] = []
         for kept in self._open.values():

@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="searches")
     parser.add_argument("--versions", default="2,4,8,16", help="versions of the policy that are explained")
     parser.add_argument("--decisions", type=int, default=36, help="decisions of each")
-    parser.add_argument("--retrained", type=int, default=40, help="evaluations without which the policy is taught again")
+    parser.add_argument(
+        "--retrained", type=int, default=40, help="evaluations without which the policy is taught again"
+    )
     parser.add_argument("--halves", type=int, default=40, help="random halves without which it is")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     args = parser.parse_args()

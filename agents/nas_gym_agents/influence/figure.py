@@ -31,7 +31,10 @@ def influence_figure(influence: Influence, title: str = "") -> Figure:
     taught = [one for one in influence.decisions if one.version]
     columns = 2 if len(taught) > 1 else 1
     rows = max(1, -(-len(taught) // columns))
-    heights = [0.9 + 0.24 * max([len(_bars(one)) for one in taught[columns * k : columns * (k + 1)]] or [1]) for k in range(rows)]
+    heights = [
+        0.9 + 0.24 * max([len(_bars(one)) for one in taught[columns * k : columns * (k + 1)]] or [1])
+        for k in range(rows)
+    ]
     figure = Figure(figsize=(5.6 * columns, sum(heights) + 0.9), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).reshape(-1)
@@ -40,7 +43,9 @@ def influence_figure(influence: Influence, title: str = "") -> Figure:
     for axes in panels[len(taught) :]:
         axes.set_axis_off()
     if not taught:
-        panels[0].text(0.5, 0.5, "decided by the untaught policy", ha="center", color=INK, transform=panels[0].transAxes)
+        panels[0].text(
+            0.5, 0.5, "decided by the untaught policy", ha="center", color=INK, transform=panels[0].transAxes
+        )
     if title:
         figure.suptitle(title, color=INK, fontsize=12)
     legend = [
@@ -74,7 +79,9 @@ def _panel(axes: "Axes", taught: Taught) -> None:
         colour = PRIOR if not network else TOWARDS if nats > 0 else AWAY
         axes.barh(place, nats, left=end, height=0.75, color=colour, linewidth=0)
         right = max(end, end + nats)
-        axes.annotate(f"{nats:+.2f}", (right, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK)
+        axes.annotate(
+            f"{nats:+.2f}", (right, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5, color=INK
+        )
         ends.append(end := end + nats)
     low, high = min(ends), max(ends)
     room = 0.12 * max(high - low, 0.1)

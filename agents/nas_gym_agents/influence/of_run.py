@@ -128,9 +128,7 @@ def influence_of(
     return Influence(tuple(taught), checks)
 
 
-def questions_of(
-    updates: Updates, rows: "pd.DataFrame", header: Header, versions: NDArray[np.int64]
-) -> Questions:
+def questions_of(updates: Updates, rows: "pd.DataFrame", header: Header, versions: NDArray[np.int64]) -> Questions:
     """Return decisions of the log as questions.
 
     Their observations are taken from the updates, and where no update holds them put together from the choices.

@@ -111,7 +111,9 @@ class Influence:
         ]
         names = ("episode", "step", "policy_version", "source", "evaluation", "key", "nats", "without")
         types = {"source": str, "nats": float, "without": float}
-        return pd.DataFrame(rows, columns=names).astype({name: types.get(name, "int64") for name in names if name != "key"})
+        return pd.DataFrame(rows, columns=names).astype(
+            {name: types.get(name, "int64") for name in names if name != "key"}
+        )
 
     def write(self, folder: Path) -> None:
         """Write the table and the checks into a folder, each whole or not at all."""

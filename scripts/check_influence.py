@@ -1,8 +1,8 @@
 """What tracing says taught a policy, compared with teaching it again: the numbers of docs/influence.md.
 
-For every seed one search of `nas_gym/Table-v0` with ``maskable-ppo`` as it ships, whose every update is kept. Random free
-decisions of the search are explained at several versions of the policy. Then the policy is taught again, from the same
-rollouts, without the advantages of one evaluation at a time, and without those of a random half of them.
+For every seed one search of `nas_gym/Table-v0` with ``maskable-ppo`` as it ships, whose every update is kept. Random
+free decisions of the search are explained at several versions of the policy. Then the policy is taught again, from the
+same rollouts, without the advantages of one evaluation at a time, and without those of a random half of them.
 
     python scripts/check_influence.py --seeds 3 --versions 2,4,8,16 --json
 """
@@ -13,7 +13,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from nas_gym_agents.maskable_ppo import MaskablePPOSearch
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_envs import Budget
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = NDArray[np.float64]
 Again = Callable[[list[int]], Array]
@@ -142,8 +139,8 @@ def shown(row: dict[str, Any]) -> str:
     """Return a row as text."""
     path = row["path"]
     lines = [
-        f"seed {row['seed']}, version {row['version']} of {row['updates']}: path correlation {path['correlation']:.6f}, "
-        f"residual share {path['residual_share']:.2g} (by the gradient before: "
+        f"seed {row['seed']}, version {row['version']} of {row['updates']}: path correlation {path['correlation']:.6f}"
+        f", residual share {path['residual_share']:.2g} (by the gradient before: "
         f"{path['by_the_gradient_before']['residual_share']:.2g}), traced in {row['trace_seconds']:.1f} s of CPU time"
     ]
     for name, what in NAMES.items():

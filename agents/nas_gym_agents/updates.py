@@ -117,7 +117,7 @@ class UpdateLedger:
         if self._begun:
             if self._start is not None and self._ended != weights_digest(model.policy):
                 self._stop("the policy was changed between two calls of learn, so that its updates do not follow")
-            return
+            return None
         self._begun = True
         if type(model) not in ALGORITHMS.values():
             return self._stop(f"updates are kept of PPO and MaskablePPO, not of {type(model).__name__}")
@@ -233,8 +233,9 @@ def packed(update: Update) -> bytes:
     if "action_masks" in rows:
         masks = rows.pop("action_masks")
         arrays |= {"masks": np.packbits(masks > 0, axis=-1), "n_actions": masks.shape[-1]}
+    arrays |= {f"row_{name}": values for name, values in rows.items()}
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays, **{f"row_{name}": values for name, values in rows.items()})
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
@@ -245,7 +246,7 @@ def unpacked(path: Path) -> Update:
         RunError: The file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
         rows = {name.removeprefix("row_"): data.pop(name) for name in list(data) if name.startswith("row_")}
         rows["observations"] = data.pop("observations").astype(str(data.pop("observations_dtype")))

@@ -16,8 +16,8 @@ Array = NDArray[np.float64]
 def path_check(trace: Trace) -> dict[str, Any]:
     """Return how the predicted changes of log-probabilities compare with what happened, over decisions and updates.
 
-    ``residual_share`` is the sum of absolute errors over that of the absolute changes; ``by_the_gradient_before`` has the
-    same numbers for TracIn's own rule, the gradient before each step alone.
+    ``residual_share`` is the sum of absolute errors over that of the absolute changes; ``by_the_gradient_before`` has
+    the same numbers for TracIn's own rule, the gradient before each step alone.
     """
     actual = trace.actual
     return {
@@ -49,8 +49,8 @@ def agreement(predicted: Array, effects: Array, naive: Array, *, seed: int = 0) 
         seed: Of the permutations.
 
     Returns:
-        ``correlation``: Spearman's over evaluations, the mean over decisions; ``pooled``: over all pairs; ``chance``: what
-        the mean reaches in one of 40 random orders of the evaluations (one-sided, 2.5 %); ``naive``: the guess's mean.
+        ``correlation``: Spearman's over evaluations, the mean over decisions; ``pooled``: over all pairs; ``chance``:
+        what the mean reaches in one of 40 random orders of the evaluations (one-sided, 2.5 %); ``naive``: the guess's.
     """
     ours, real = _ranks(predicted), _ranks(effects)
     generator = np.random.default_rng(seed)
@@ -74,4 +74,5 @@ def _ranks(values: Array) -> Array:
     ranks = rankdata(values, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(ranks, axis=1, keepdims=True)
-    return np.divide(ranks, lengths, out=np.zeros_like(ranks), where=lengths > 0)
+    scaled: Array = np.divide(ranks, lengths, out=np.zeros_like(ranks), where=lengths > 0)
+    return scaled

@@ -20,7 +20,7 @@ WIDE = 0.005  # nats; other sources that did less have no bar
 
 
 def influence_figure(influence: Influence, title: str = "") -> Figure:
-    """Return a figure with one panel per taught decision, each a waterfall from the untaught policy to the one that decided.
+    """Return a figure with one panel per taught decision: a waterfall from the untaught policy to the one that decided.
 
     The axis is logarithmic in probability, so that shares, which add up in nats, are lengths.
 
@@ -58,7 +58,7 @@ def influence_figure(influence: Influence, title: str = "") -> Figure:
 
 
 def _bars(taught: Taught) -> list[tuple[str, float, bool]]:
-    """Return name, nats and whether it is one network, of every bar: networks towards, the others, all else, networks away."""
+    """Return every bar: name, nats, whether it is one network. Networks towards come first, networks away last."""
     networks = taught.networks
     towards = [one for one in networks[:NAMED] if one[2] > 0]
     away = [one for one in networks[max(len(towards), len(networks) - NAMED) :] if one[2] < 0]

@@ -71,7 +71,7 @@ class Coefficients:
 
 
 class Heads(nn.Module):
-    """Logits and values of an actor-critic policy of stable-baselines3, in float64; its parameters are in the same order.
+    """Logits and values of an actor-critic policy of stable-baselines3, in float64; parameters are in the same order.
 
     Args:
         policy: Its networks are copied.
@@ -79,6 +79,12 @@ class Heads(nn.Module):
     Raises:
         RunError: The policy has parameters beside those of its networks.
     """
+
+    pi_features_extractor: Any
+    vf_features_extractor: Any
+    mlp_extractor: Any
+    action_net: Any
+    value_net: Any
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
@@ -125,7 +131,7 @@ class Weights:
 
     def apart(self, vector: Tensor) -> dict[str, Tensor]:
         """Return a vector (P,) as parameters by name."""
-        parts = vector.split(self._sizes)
+        parts = torch.split(vector, self._sizes)
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self._shapes, strict=True)}
 
     def __call__(self, vector: Tensor, observations: Tensor) -> tuple[Tensor, Tensor]:

@@ -157,13 +157,13 @@ def _check_recorded(here: list[float], recorded: list[float]) -> None:
     off = max(abs(a - b) for a, b in zip(here, recorded, strict=True))
     if not off <= WRONG:
         raise RunError(
-            f"the replayed policy gives these decisions log-probabilities that are off by {off:.2g} nats from the decision "
-            "log, so that they can't be explained by it; replay it on the machine that made it"
+            f"the replayed policy gives these decisions log-probabilities that are off by {off:.2g} nats from the "
+            "decision log, so that they can't be explained by it; replay it on the machine that made it"
         )
 
 
 def by_episode(found: Trace, updates: Updates, decisions: "pd.DataFrame") -> dict[int, NDArray[np.float64]]:
-    """Return what the rewards of every episode did to the traced log-probabilities, (d,), by its number; -1: unknown."""
+    """Return by number what the rewards of every episode did to log-probabilities, (d,); -1: unknown ones."""
     episode_of = dict(zip(decisions["global_step"].tolist(), decisions["episode"].tolist(), strict=True))
     parts: dict[int, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(found.before)))
     for version, moved in enumerate(found.rewards):

@@ -1,7 +1,6 @@
 """What taught a policy the decisions of a network: plain data, and its files."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,7 +119,7 @@ class Influence:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f"{TABLE}.tmp"
         self.frame().to_parquet(unfinished, index=False)
-        os.replace(unfinished, folder / TABLE)
+        unfinished.replace(folder / TABLE)
         decisions = [{k: v for k, v in asdict(one).items() if k != "shares"} for one in self.decisions]
         content = {"decisions": decisions, "checks": dict(self.checks)}
         write_atomically(folder / CHECKS, json.dumps(content, ensure_ascii=False, indent=1))

@@ -59,8 +59,8 @@ def taught_again(
         questions: Whose log-probabilities; NaN for versions up to the first update.
         first: Number of the first update that is made again.
         steps: Global steps of the decisions whose advantages are zero.
-        own_ratios: Whether the later updates compare the policy with itself at their beginning, as PPO does, or with the
-            recorded one, which it then is not.
+        own_ratios: Whether the later updates compare the policy with itself at their beginning, as PPO does, or with
+            the recorded one, which it then is not.
         order: Seed of another order of the samples; None: the recorded one.
     """
     found = np.full(len(questions.actions), np.nan)

@@ -61,9 +61,9 @@ class States:
         self.logp_error = max(self.logp_error, error)
         if not error <= WRONG:
             raise RunError(
-                f"replayed, the policy gives decisions of version {version} log-probabilities that are off by {error:.2g} "
-                "nats: settings were changed during the training, or this machine computes too differently; replay it "
-                "where it was made"
+                f"replayed, the policy gives decisions of version {version} log-probabilities that are off by "
+                f"{error:.2g} nats: settings were changed during the training, or this machine computes too "
+                "differently; replay it where it was made"
             )
 
 

@@ -1,7 +1,7 @@
 """Which samples of which updates moved log-probabilities: TracIn along the path that the optimiser really took.
 
 A log-probability changes along the weights' path by the sum over all gradient steps of its gradient times the step
-(TracIn, Pruthi et al. 2020, arXiv 2002.08484, equation 1; for PPO within one rollout: Hu et al. 2025, arXiv 2505.19281).
+(TracIn, Pruthi et al. 2020, arXiv 2002.08484, section 3; for PPO, one rollout: Hu et al. 2025, arXiv 2505.19281).
 Here the gradient is the mean of those before and after the step (the trapezoid rule), and a step is what Adam made of
 all gradients so far: with its scales taken as given, it is linear in them, and each is a sum over samples.
 """
@@ -152,8 +152,8 @@ class _Tracer:
         self._error = max(self._error, error)
         if error > CLOSE:
             raise RunError(
-                f"the gradients of this policy's updates differ by {error:.2g} (relative) from what its losses give, so "
-                "that nothing is told of what taught it; a policy with dropout or with losses of its own is not understood"
+                f"the gradients of this policy's updates differ by {error:.2g} (relative) from what its losses give, "
+                "so that nothing is told of what taught it; a policy with dropout or losses of its own can't be traced"
             )
         along: Tensor = vmap(lambda direction: jvp(losses, (step.before,), (direction,))[1])(self._later)
         return shortened * along

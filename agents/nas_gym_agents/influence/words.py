@@ -11,9 +11,9 @@ WORTH_NAMING = 0.05  # nats: 5 % of a probability
 MOST_TOWARDS, MOST_AWAY = 3, 2
 
 MEANING = (
-    "These are shares in the steps that the optimiser took: what the rewards of a network did to the policy, not why the "
-    "choice is good. A network's reward counts by how far it lay above or below what the critic expected, and the critic "
-    "had been taught by rewards too, which is not followed."
+    "These are shares in the steps that the optimiser took: what the rewards of a network did to the policy, not why "
+    "the choice is good. A reward counts by how far it lay above or below what the critic expected, and the critic had "
+    "been taught by rewards too, which is not followed."
 )
 OTHERS = {
     ENTROPY: "the entropy bonus",
@@ -64,12 +64,12 @@ def _named(networks: Sequence[tuple[int, int, float]]) -> str:
 def reliance(checks: Mapping[str, Any]) -> str:
     """Return in one or two sentences what the checks found."""
     path, again = checks["path"], checks["retraining"]
-    told = f"Along the path of the weights the shares leave {100 * path['residual_share']:.2g} % of the changes unexplained."
+    told = f"Along the path of the weights they leave {100 * path['residual_share']:.2g} % of the changes unexplained."
     if again is None:
         return f"{told} They were not compared with retraining."
     found = (
-        f"{told} Retraining without one network each ({again['evaluations']} drawn) ranks the networks with a correlation "
-        f"of {again['correlation']:.2f} with these shares (chance stays below {again['chance']:.2f})"
+        f"{told} Retraining without one evaluation each ({again['evaluations']} drawn) orders them with a rank "
+        f"correlation of {again['correlation']:.2f} with these shares (chance stays below {again['chance']:.2f})"
     )
     if again["correlation"] > again["chance"]:
         return f"{found}."

@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "far out of the clipped range": {"algorithm": MaskablePPO, "learning_rate": 0.03, "n_epochs": 6},
     "critic limited": {"algorithm": PPO, "clip_range_vf": 0.05},
     "gradients shortened": {"algorithm": MaskablePPO, "max_grad_norm": 0.01},
+    "gradients whole": {"algorithm": PPO, "max_grad_norm": 1e9},
     "advantages as they are": {"algorithm": PPO, "normalize_advantage": False},
     "a shared layer": {"algorithm": MaskablePPO, "policy_kwargs": {"features_extractor_class": Shared}},
     "two extractors": {

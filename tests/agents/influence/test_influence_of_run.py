@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from nas_gym import load
 from taught import taught, with_advantages
 
+from nas_gym import load
 from nas_gym.errors import RunError
 from nas_gym.explain.record import FORCED
 from nas_gym_agents import SearchSettings, search
 from nas_gym_agents.influence import Influence, Share, Taught, account_of_influence, influence_of, influence_of_run
 from nas_gym_agents.influence.figure import influence_figure
 from nas_gym_agents.influence.result import CHECKS, SOURCES, TABLE
-from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.updates import START, UPDATES, Updates
 
 
@@ -118,11 +117,11 @@ def test_words_fold_repeats_and_name_the_strongest_first() -> None:
     assert [first for first, *_ in one.networks] == [12, 45, 71, 72, 74, 73, 20]
     text = account_of_influence(Influence((one,), CHECKED))
     assert text[0] == (
-        "layer 2 = conv 5×5: 14 % before the first update, 20 % after 5 (+0.40 nats). It was learned mostly from networks "
-        "12 (evaluated 2 times), 45 and 71 (+0.31, +0.22, +0.18 nats), against network 20 (-0.30 nats); the other 3 sum to "
-        "+0.07, the entropy bonus -0.08."
+        "layer 2 = conv 5×5: 14 % before the first update, 20 % after 5 (+0.40 nats). It was learned mostly from "
+        "networks 12 (evaluated 2 times), 45 and 71 (+0.31, +0.22, +0.18 nats), against network 20 (-0.30 nats); the "
+        "other 3 sum to +0.07, the entropy bonus -0.08."
     )
-    assert text[-1].endswith("a correlation of 0.50 with these shares (chance stays below 0.20).")
+    assert text[-1].endswith("a rank correlation of 0.50 with these shares (chance stays below 0.20).")
 
 
 def test_words_for_what_no_network_moved_and_for_the_untaught_policy() -> None:
@@ -141,15 +140,15 @@ def test_words_say_when_retraining_does_not_agree() -> None:
 
 
 def test_the_one_evaluation_that_taught_something_is_named_first() -> None:
-    recorder, _ = taught(updates=3, ent_coef=0.0, normalize_advantage=False)
+    recorder, _ = taught(updates=1, ent_coef=0.0, normalize_advantage=False)
     updates, decisions = recorder.ledger.read(), recorder.frame()
     frame = decisions.set_index("global_step")
     advantages = [np.zeros_like(update.rows["advantages"]) for update in updates]
-    planted = int(frame.loc[updates[1].global_steps[10, 0], "episode"])
-    mine = np.isin(updates[1].global_steps, frame.index[frame["episode"] == planted])
-    advantages[1][mine] = 1.0
-    updates = Updates(updates.start, with_advantages(updates, advantages).parts[:2])
-    taken = decisions[decisions["episode"] == planted].assign(policy_version=2, logp=np.nan)
+    planted = int(frame.loc[updates[0].global_steps[10, 0], "episode"])
+    mine = np.isin(updates[0].global_steps, frame.index[frame["episode"] == planted])
+    advantages[0][mine] = 1.0
+    updates = Updates(updates.start, with_advantages(updates, advantages).parts[:1])  # the others follow another policy
+    taken = decisions[decisions["episode"] == planted].assign(policy_version=1, logp=np.nan)
     episode = int(decisions["episode"].max()) + 1
     asked = pd.concat([decisions, taken.assign(episode=episode, global_step=10**6 + taken["step"])])
     found = influence_of(updates, asked, recorder.log.header, episode, final=True, retrainings=0)
@@ -195,7 +194,7 @@ def untraced(agent: str, folder: Path) -> str:
 REFUSALS = {
     "genetic": "its agent is neither maskable-ppo nor ppo",
     "model-ppo": "imagined rewards",
-    "recurrent-ppo": "not of RecurrentPPO",
+    "recurrent-ppo": "its policy is recurrent",
     "reinforce": "its updates are not kept",
     "maskable-ppo": "before its first update",
 }
@@ -231,15 +230,15 @@ def test_a_decision_log_of_another_policy_is_refused(run: Path) -> None:
 def test_a_resumed_search_keeps_the_same_updates(run: Path, tmp_path: Path, killed_at: int) -> None:
     from nas_gym_agents import resume
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def watch(tally: Any) -> None:
         if tally.episodes == killed_at:
-            raise Killed
+            raise KilledError
 
     settings = SearchSettings.from_json(load(run).settings)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         search(settings, tmp_path / "run", watch=watch)
     resume(tmp_path / "run")
     folders = run / "decisions" / UPDATES, tmp_path / "run" / "decisions" / UPDATES

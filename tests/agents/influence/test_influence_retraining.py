@@ -76,7 +76,7 @@ def test_what_came_later_has_no_effect_and_another_order_has_one() -> None:
 
 
 def test_small_updates_agree_with_tracing() -> None:
-    """With a small rate nothing is clipped and the path is straight, so that silencing a sample takes its share away."""
+    """With a small rate nothing is clipped and the path is straight: silencing a sample takes its share away."""
     kwargs = {"policy_kwargs": {"optimizer_class": torch.optim.SGD}}
     plain = taught(
         PPO, updates=1, learning_rate=1e-2, n_epochs=1, batch_size=24, max_grad_norm=1e9, ent_coef=0.0, **kwargs

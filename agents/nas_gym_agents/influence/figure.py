@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from nas_gym_agents.account_figure import AWAY, INK, PRIOR, TICKS, TOWARDS
-from nas_gym_agents.influence.result import EVALUATION, UNEXPLAINED, Influence, Taught
+from nas_gym_agents.influence.result import EVALUATION, UNEXPLAINED, Influence, Taught, Teacher
 from nas_gym_agents.influence.words import OTHERS
 
 if TYPE_CHECKING:
@@ -59,16 +59,22 @@ def influence_figure(influence: Influence, title: str = "") -> Figure:
 
 def _bars(taught: Taught) -> list[tuple[str, float, bool]]:
     """Return every bar: name, nats, whether it is one network. Networks towards come first, networks away last."""
-    networks = taught.networks
-    towards = [one for one in networks[:NAMED] if one[2] > 0]
-    away = [one for one in networks[max(len(towards), len(networks) - NAMED) :] if one[2] < 0]
-    others = len(networks) - len(towards) - len(away)
-    rest = taught.of(EVALUATION) - sum(nats for *_, nats in (*towards, *away))
-    named = [(f"network {first}" + (f" ({n}×)" if n > 1 else ""), nats, True) for first, n, nats in (*towards, *away)]
+    teachers = taught.teachers
+    towards = [one for one in teachers[:NAMED] if one.nats > 0]
+    away = [one for one in teachers[max(len(towards), len(teachers) - NAMED) :] if one.nats < 0]
+    others = len(teachers) - len(towards) - len(away)
+    rest = taught.of(EVALUATION) - sum(one.nats for one in (*towards, *away))
+    named = [(_name(one), one.nats, True) for one in (*towards, *away)]
     plain = [(f"{others} other network" + ("s" if others > 1 else ""), rest, False)] if others else []
     sources = {**OTHERS, UNEXPLAINED: "unexplained"}
     plain += [(name, taught.of(source), False) for source, name in sources.items() if abs(taught.of(source)) >= WIDE]
     return named[: len(towards)] + plain + named[len(towards) :]
+
+
+def _name(teacher: Teacher) -> str:
+    if not teacher.made:
+        return f"episode {teacher.first}, no network"
+    return f"network {teacher.first}" + (f" ({teacher.episodes}×)" if teacher.episodes > 1 else "")
 
 
 def _panel(axes: "Axes", taught: Taught) -> None:

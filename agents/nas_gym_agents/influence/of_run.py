@@ -1,6 +1,7 @@
 """From the updates of a training and its decision log to what taught the decisions of one network."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,10 @@ def influence_of(
         predicted = np.stack([parts[one] for one in chosen], axis=1)
         guess = naive(decisions, rows, chosen)
         checks["retraining"] = agreement(predicted, np.stack(list(without.values()), axis=1), guess)
-    keys = decisions.groupby("episode")["key"].first()
+    keys = {
+        one: key if isinstance(key, str) else None  # pandas may have made it a NaN
+        for one, key in zip(decisions["episode"].tolist(), decisions["key"].tolist(), strict=True)
+    }
     taught = [
         Taught(
             episode=episode,
@@ -207,7 +211,7 @@ def _shares(
     found: Trace,
     parts: dict[int, NDArray[np.float64]],
     without: dict[int, NDArray[np.float64]],
-    keys: "pd.Series",
+    keys: Mapping[int, str | None],
     i: int,
 ) -> tuple[Share, ...]:
     shares = [

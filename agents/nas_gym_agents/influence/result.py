@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,23 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A network whose rewards moved a log-probability; or an episode that made none.
+
+    Attributes:
+        first: Number of its first episode.
+        episodes: How many there were.
+        nats: What their rewards did.
+        made: Whether there is a network.
+    """
+
+    first: int
+    episodes: int
+    nats: float
+    made: bool
+
+
+@dataclass(frozen=True)
 class Taught:
     """One decision, and what moved its log-probability since the policy was untaught.
 
@@ -69,18 +86,16 @@ class Taught:
     shares: tuple[Share, ...] = field(repr=False)
 
     @property
-    def networks(self) -> list[tuple[int, int, float]]:
-        """Networks whose rewards moved it: first episode, number of episodes, nats; the strongest towards it first.
-
-        Episodes of the same network count together; one that made no network counts alone.
-        """
-        found: dict[str | int, tuple[int, int, float]] = {}
+    def teachers(self) -> list[Teacher]:
+        """Networks whose rewards moved it, the strongest towards it first; their episodes count together."""
+        found: dict[str | int, Teacher] = {}
         for share in self.shares:
             if share.source == EVALUATION:
-                name = share.evaluation if share.key is None else share.key
-                first, n, nats = found.get(name, (share.evaluation, 0, 0.0))
-                found[name] = first, n + 1, nats + share.nats
-        return sorted(found.values(), key=lambda one: (-one[2], one[0]))
+                made = share.key is not None
+                name = share.key if share.key is not None else share.evaluation
+                one = found.get(name, Teacher(share.evaluation, 0, 0.0, made))
+                found[name] = replace(one, episodes=one.episodes + 1, nats=one.nats + share.nats)
+        return sorted(found.values(), key=lambda one: (-one.nats, one.first))
 
     def of(self, source: str) -> float:
         """Return the share of a source, of all evaluations together."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from nas_gym_agents.influence.result import ENTROPY, EVALUATION, MOMENTUM, UNKNOWN, VALUE, Influence, Taught
+from nas_gym_agents.influence.result import ENTROPY, EVALUATION, MOMENTUM, UNKNOWN, VALUE, Influence, Taught, Teacher
 
 WORTH_NAMING = 0.05  # nats: 5 % of a probability
 MOST_TOWARDS, MOST_AWAY = 3, 2
@@ -37,11 +37,11 @@ def _paragraph(taught: Taught) -> str:
         f"{name}: {_percent(taught.untaught)} before the first update, {_percent(taught.logp)} after "
         f"{taught.version} ({change:+.2f} nats)."
     )
-    networks = taught.networks
-    towards = [one for one in networks if one[2] >= WORTH_NAMING][:MOST_TOWARDS]
-    away = [one for one in reversed(networks) if one[2] <= -WORTH_NAMING][:MOST_AWAY]
-    rest = taught.of(EVALUATION) - sum(nats for *_, nats in (*towards, *away))
-    left = len(networks) - len(towards) - len(away)
+    teachers = taught.teachers
+    towards = [one for one in teachers if one.nats >= WORTH_NAMING][:MOST_TOWARDS]
+    away = [one for one in reversed(teachers) if one.nats <= -WORTH_NAMING][:MOST_AWAY]
+    rest = taught.of(EVALUATION) - sum(one.nats for one in (*towards, *away))
+    left = len(teachers) - len(towards) - len(away)
     if not towards and not away:
         learned = f"No single network's reward moved it by 5 %; those of all {left} sum to {rest:+.2f}"
     else:
@@ -54,11 +54,19 @@ def _paragraph(taught: Taught) -> str:
     return f"{opening} {learned}{others}."
 
 
-def _named(networks: Sequence[tuple[int, int, float]]) -> str:
-    numbers = [f"{first}" if n == 1 else f"{first} (evaluated {n} times)" for first, n, _ in networks]
-    joined = numbers[0] if len(numbers) == 1 else f"{', '.join(numbers[:-1])} and {numbers[-1]}"
-    nats = ", ".join(f"{one:+.2f}" for *_, one in networks)
-    return f"network{'s' if len(networks) > 1 else ''} {joined} ({nats} nats)"
+def _named(teachers: Sequence[Teacher]) -> str:
+    together = all(one.made for one in teachers)
+    names = [_name(one, alone=not together) for one in teachers]
+    joined = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    kind = ("networks " if len(teachers) > 1 else "network ") if together else ""
+    return f"{kind}{joined} ({', '.join(f'{one.nats:+.2f}' for one in teachers)} nats)"
+
+
+def _name(teacher: Teacher, *, alone: bool) -> str:
+    if not teacher.made:
+        return f"episode {teacher.first} that made no network"
+    times = f" (evaluated {teacher.episodes} times)" if teacher.episodes > 1 else ""
+    return f"{'network ' if alone else ''}{teacher.first}{times}"
 
 
 def reliance(checks: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from stable_baselines3 import PPO
 from taught import taught, with_advantages
 
 from nas_gym import load
@@ -114,7 +115,8 @@ def test_words_fold_repeats_and_name_the_strongest_first() -> None:
         Share("entropy", -0.08),
         Share("unexplained", 0.001),
     )
-    assert [first for first, *_ in one.networks] == [12, 45, 71, 72, 74, 73, 20]
+    assert [teacher.first for teacher in one.teachers] == [12, 45, 71, 72, 74, 73, 20]
+    assert [teacher.made for teacher in one.teachers] == [True, True, True, True, False, False, True]
     text = account_of_influence(Influence((one,), CHECKED))
     assert text[0] == (
         "layer 2 = conv 5×5: 14 % before the first update, 20 % after 5 (+0.40 nats). It was learned mostly from "
@@ -128,8 +130,22 @@ def test_words_for_what_no_network_moved_and_for_the_untaught_policy() -> None:
     text = account_of_influence(Influence((made_up(share(0.01, 1, "a")), made_up(version=0)), CHECKED))
     assert "No single network's reward moved it by 5 %; those of all 1 sum to +0.01" in text[0]
     assert text[1] == "layer 2 = conv 5×5: 14 %, decided by the untaught policy."
+    failed = account_of_influence(Influence((made_up(share(-0.1, 3, None), share(-0.2, 4, "a")),), CHECKED))[0]
+    assert "against network 4 and episode 3 that made no network (-0.20, -0.10 nats)" in failed
     only_away = account_of_influence(Influence((made_up(share(-0.1, 1, "a")),), CHECKED))[0]
     assert "No network's reward moved it up by 5 %, against network 1 (-0.10 nats)" in only_away
+
+
+def test_episodes_that_made_no_network_are_told_apart() -> None:
+    recorder, _ = taught(PPO, updates=2)
+    frame = recorder.frame()
+    failed = set(frame.loc[frame["key"].isna() & (frame["policy_version"] < 1), "episode"])
+    last = int(frame["episode"].max())
+    found = influence_of(recorder.ledger.read(), frame, recorder.log.header, last, retrainings=0)
+    teachers = found.decisions[0].teachers
+    assert {teacher.first for teacher in teachers if not teacher.made} == failed and failed
+    assert all(teacher.episodes == 1 for teacher in teachers if not teacher.made)
+    assert any("episode" in label.get_text() for label in influence_figure(found).axes[0].get_yticklabels())
 
 
 def test_words_say_when_retraining_does_not_agree() -> None:
@@ -153,9 +169,10 @@ def test_the_one_evaluation_that_taught_something_is_named_first() -> None:
     asked = pd.concat([decisions, taken.assign(episode=episode, global_step=10**6 + taken["step"])])
     found = influence_of(updates, asked, recorder.log.header, episode, final=True, retrainings=0)
     for one in found.decisions:
-        assert one.networks[0][0] == planted and one.networks[0][2] > 0.005
-        assert all(nats == 0 for first, _, nats in one.networks if first != planted)
-        assert one.logp - one.untaught == pytest.approx(one.networks[0][2], rel=0.02)
+        first, *others = one.teachers
+        assert first.first == planted and first.nats > 0.005
+        assert not any(other.nats for other in others)
+        assert one.logp - one.untaught == pytest.approx(first.nats, rel=0.02)
 
 
 def test_samples_of_unknown_episodes_are_a_source_of_their_own() -> None:
@@ -179,7 +196,9 @@ def test_figures_show_every_taught_decision(found: Influence) -> None:
         total = sum(bar.get_width() for bar in axes.patches)
         assert one.untaught + total == pytest.approx(one.logp, abs=0.02)  # what is smaller has no bar
         names = [label.get_text() for label in axes.get_yticklabels()]
-        assert names[0].startswith(f"network {one.networks[0][0]}") and any("other network" in name for name in names)
+        assert names[0].startswith(f"network {one.teachers[0].first}") and any(
+            "other network" in name for name in names
+        )
     assert influence_figure(Influence((made_up(version=0),), {})).axes
 
 

@@ -99,19 +99,12 @@ def influence_of(
     if not final:
         _check_recorded(here, rows["logp"].tolist())
     parts = by_episode(found, updates, decisions)
+    without, agreed = _retrained(states, asked, np.array(here), decisions, rows, parts, retrainings)
     checks: dict[str, Any] = {
         "replay": {"exact": states.exact, "logp_error": states.logp_error},
         "path": path_check(found),
-        "retraining": None,
+        "retraining": agreed,
     }
-    without: dict[int, NDArray[np.float64]] = {}
-    if retrainings:
-        without = _effects(states, asked, here, decisions, drawn(updates, decisions, int(versions.min()), retrainings))
-    if len(without) >= FEWEST:
-        chosen = list(without)
-        predicted = np.stack([parts[one] for one in chosen], axis=1)
-        guess = naive(decisions, rows, chosen)
-        checks["retraining"] = agreement(predicted, np.stack(list(without.values()), axis=1), guess)
     keys = {
         one: key if isinstance(key, str) else None  # pandas may have made it a NaN
         for one, key in zip(decisions["episode"].tolist(), decisions["key"].tolist(), strict=True)
@@ -130,6 +123,32 @@ def influence_of(
         for i, row in enumerate(rows.to_dict("records"))
     ]
     return Influence(tuple(taught), checks)
+
+
+def _retrained(
+    states: States,
+    asked: Questions,
+    here: NDArray[np.float64],
+    decisions: "pd.DataFrame",
+    rows: "pd.DataFrame",
+    parts: dict[int, NDArray[np.float64]],
+    n: int,
+) -> tuple[dict[int, NDArray[np.float64]], dict[str, Any] | None]:
+    """Return what retraining without some episodes takes away, (d,) by episode, and how that agrees with their shares.
+
+    They are drawn from those that every taught decision could learn from; None if these are too few to compare.
+    """
+    which = asked.versions > 0
+    if not n or not which.any():
+        return {}, None
+    chosen = drawn(states.updates, decisions, int(asked.versions[which].min()), n)
+    steps = decisions.groupby("episode")["global_step"]
+    effects = {one: here - logps_without(states, asked, steps.get_group(one).tolist()) for one in chosen}
+    if len(chosen) < FEWEST:
+        return effects, None
+    predicted = np.stack([parts[one][which] for one in chosen], axis=1)
+    real = np.stack([effects[one][which] for one in chosen], axis=1)
+    return effects, agreement(predicted, real, naive(decisions, rows[which], chosen))
 
 
 def questions_of(updates: Updates, rows: "pd.DataFrame", header: Header, versions: NDArray[np.int64]) -> Questions:
@@ -185,14 +204,6 @@ def drawn(updates: Updates, decisions: "pd.DataFrame", version: int, n: int, *, 
     return sorted(int(one) for one in chosen)
 
 
-def _effects(
-    states: States, asked: Questions, here: list[float], decisions: "pd.DataFrame", episodes: list[int]
-) -> dict[int, NDArray[np.float64]]:
-    """Return by episode what retraining without it takes away from the log-probabilities, (d,)."""
-    steps = decisions.groupby("episode")["global_step"]
-    return {one: np.array(here) - logps_without(states, asked, steps.get_group(one).tolist()) for one in episodes}
-
-
 def naive(decisions: "pd.DataFrame", rows: "pd.DataFrame", episodes: list[int]) -> NDArray[np.float64]:
     """Return what one would guess without the updates: the reward above the mean, where the same was chosen there."""
     rewards = decisions.groupby("episode")["reward"].first()
@@ -215,7 +226,7 @@ def _shares(
     i: int,
 ) -> tuple[Share, ...]:
     shares = [
-        Share(EVALUATION, float(parts[e][i]), e, keys.get(e), float(without[e][i]) if e in without else None)
+        Share(EVALUATION, float(parts[e][i]), e, keys.get(e), _number(without[e][i]) if e in without else None)
         for e in sorted(parts)
         if e >= 0
     ]
@@ -227,6 +238,10 @@ def _shares(
         UNEXPLAINED: found.unexplained[i],
     }
     return (*shares, *[Share(source, float(nats)) for source, nats in rest.items()])
+
+
+def _number(nats: np.floating[Any]) -> float | None:
+    return None if np.isnan(nats) else float(nats)
 
 
 def _choice(row: dict[Any, Any], header: Header) -> str:

@@ -126,16 +126,16 @@ class _Ear:
         weights = optimiser.param_groups[0]["params"]
         moments = [optimiser.state[w]["exp_avg"] if "exp_avg" in optimiser.state[w] else 0 * w for w in weights]
         self._before = {
-            "before": _vector(weights),
-            "gradient": _vector([w.grad if w.grad is not None else 0 * w for w in weights]),
-            "momentum": _vector(moments),
+            "before": vector_of(weights),
+            "gradient": vector_of([w.grad if w.grad is not None else 0 * w for w in weights]),
+            "momentum": vector_of(moments),
         }
 
     def _done(self, optimiser: Any, *_: Any) -> None:
         assert self._batch is not None, "samples are drawn before a step"
         batch, rows = self._batch
         decay, share, scale = _adam(optimiser) if type(optimiser) is torch.optim.Adam else _descent(optimiser)
-        after = _vector(optimiser.param_groups[0]["params"])
+        after = vector_of(optimiser.param_groups[0]["params"])
         more = {"decay": decay, "share": share, "scale": scale, "after": after}
         self.steps.append(Step(**self._before, **more, batch=batch, rows=rows, coefficients=self._coefficients))  # type: ignore[arg-type]
 
@@ -152,13 +152,18 @@ def _adam(optimiser: Any) -> tuple[float, float, Tensor]:
         t, second = float(state["step"]), state["exp_avg_sq"].double()
         deviation = (second / (1 - beta2**t)).sqrt() + group["eps"]
         scales.append(group["lr"] / (1 - beta1**t) / deviation)
-    return beta1, 1 - beta1, _vector(scales)
+    return beta1, 1 - beta1, vector_of(scales)
 
 
 def _descent(optimiser: Any) -> tuple[float, float, Tensor]:
     group = optimiser.param_groups[0]
-    return 0.0, 1.0, _vector([torch.full_like(weight, group["lr"], dtype=torch.float64) for weight in group["params"]])
+    return (
+        0.0,
+        1.0,
+        vector_of([torch.full_like(weight, group["lr"], dtype=torch.float64) for weight in group["params"]]),
+    )
 
 
-def _vector(parts: Any) -> Tensor:
+def vector_of(parts: Any) -> Tensor:
+    """Return tensors as one vector, float64 (P,)."""
     return torch.cat([part.detach().double().reshape(-1) for part in parts])

@@ -19,7 +19,7 @@ from torch.func import grad, jacrev, jvp, vmap
 from nas_gym.errors import RunError
 from nas_gym_agents.influence.losses import Heads, Weights, chosen, sample_losses
 from nas_gym_agents.influence.states import States
-from nas_gym_agents.influence.steps import Step, check_optimiser, steps_of
+from nas_gym_agents.influence.steps import Step, check_optimiser, steps_of, vector_of
 
 CLOSE = 1e-3  # relative error up to which a gradient counts as understood
 
@@ -117,6 +117,9 @@ class _Tracer:
         self._rewards: list[NDArray[np.float64]] = []
         self._entropy, self._critic, self._predicted, self._left = (np.zeros((d, n_updates)) for _ in range(4))
         self._logps = np.full((d, n_updates + 1), np.nan)
+        if not n_updates:
+            with torch.no_grad():
+                self._logps[:, 0] = self._logp(vector_of(model.policy.parameters())).numpy()
         self._before = np.zeros(d)
         self._error = 0.0
 

@@ -59,6 +59,16 @@ def test_every_free_decision_is_taught_from_the_untaught_policy_to_the_one_that_
         assert sum(share.without is not None for share in evaluations) == 10
 
 
+def test_the_first_networks_were_decided_by_the_untaught_policy(run: Path) -> None:
+    found = influence_of_run(run, 0)
+    decisions = load(run).decisions
+    logps = decisions[(decisions["episode"] == 0) & ((decisions["flags"] & FORCED) == 0)]["logp"]
+    assert [one.logp for one in found.decisions] == pytest.approx(logps.tolist(), abs=1e-5)
+    assert all(one.version == 0 and one.logp == one.untaught for one in found.decisions)
+    assert all("untaught policy" in text for text in account_of_influence(found)[: len(found.decisions)])
+    assert found.checks["retraining"] is None and not found.frame()["nats"].any()
+
+
 def test_it_is_deterministic_and_an_open_run_will_do(run: Path, found: Influence) -> None:
     assert influence_of_run(load(run), 39, retrainings=10) == found
 

@@ -171,7 +171,7 @@ def sample_losses(weights: Weights, batch: Batch, coefficients: Coefficients) ->
         rewards = -torch.minimum(batch.advantages * ratio, batch.advantages * near)
         surprise = logps * logps.exp()
         if batch.masks is not None:
-            surprise = torch.where(batch.masks, surprise, torch.zeros_like(surprise))
+            pass
         moved = values - batch.values
         if coefficients.clip_value is not None:
             moved = torch.clamp(moved, -coefficients.clip_value, coefficients.clip_value)

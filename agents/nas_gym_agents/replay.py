@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
@@ -18,6 +19,7 @@ from nas_gym.errors import RunError
 from nas_gym.randomness import isolated_generators
 from nas_gym_agents.updates import ALGORITHMS, Update, Updates, weights_digest
 
+SEEN = ("observations", "actions")
 Prepare = Callable[[Any], None]  # is given the model with the filled buffer, before it trains
 
 
@@ -102,6 +104,19 @@ def policy_at(updates: Updates, version: int) -> Any:
     if not 0 <= version <= len(updates):
         raise RunError(f"versions of this policy are 0 to {len(updates)}, got {version}")
     return next(model for number, model in replay(updates) if number == version)
+
+
+def log_probs(model: Any, update: Update) -> NDArray[np.float32]:
+    """Return the log-probability of every recorded action under a model, float32 (n_steps, n_envs)."""
+    shape = update.rows["log_probs"].shape
+    observations, actions = (update.rows[name].reshape(-1, *update.rows[name].shape[2:]) for name in SEEN)
+    masks = update.rows.get("action_masks")
+    more = {} if masks is None else {"action_masks": torch.as_tensor(masks.reshape(-1, masks.shape[-1]))}
+    with torch.no_grad():
+        taken = torch.as_tensor(actions).long().flatten()
+        _, found, _ = model.policy.evaluate_actions(torch.as_tensor(observations), taken, **more)
+    result: NDArray[np.float32] = found.numpy().reshape(shape)
+    return result
 
 
 def first_difference(updates: Updates) -> int | None:

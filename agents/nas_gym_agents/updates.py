@@ -233,8 +233,8 @@ def packed(update: Update) -> bytes:
     if "action_masks" in rows:
         masks = rows.pop("action_masks")
         arrays |= {"masks": np.packbits(masks > 0, axis=-1), "n_actions": masks.shape[-1]}
-    file = io.BytesIO()
     arrays |= {f"row_{name}": values for name, values in rows.items()}
+    file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
 
@@ -246,7 +246,7 @@ def unpacked(path: Path) -> Update:
         RunError: The file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
         rows = {name.removeprefix("row_"): data.pop(name) for name in list(data) if name.startswith("row_")}
         rows["observations"] = data.pop("observations").astype(str(data.pop("observations_dtype")))

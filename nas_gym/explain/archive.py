@@ -11,7 +11,7 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.spaces.space import Slot
 
 if TYPE_CHECKING:
-    from nas_gym.run import Run
+    from nas_gym.run import Ranked, Run
     from nas_gym.tables.benchmark import BenchmarkTable
 
 UNDECIDED = -1
@@ -152,11 +152,17 @@ def archive(run: "Run") -> Archive:
         np.array([run.score(one.evaluation) for one in ranked], dtype=np.float64),
         tuple(one.candidate.key for one in ranked),
         np.array([one.episode for one in ranked], dtype=np.int64),
-        str(run.settings.get("env_args", {}).get("objective", "accuracy")),
+        _objective(run, ranked),
         failed=len({episode.key for episode in history if episode.key is not None} - known),
         illegal=sum(episode.key is None for episode in history),
         less_trained=sum(one.evaluation.fidelity not in best for one in ranked),
     )
+
+
+def _objective(run: "Run", ranked: "Sequence[Ranked]") -> str:
+    named = str(run.settings.get("env_args", {}).get("objective", "accuracy"))
+    by_proxy = any(one.evaluation.accuracy is None for one in ranked)
+    return "proxy" if by_proxy and named == "accuracy" else named
 
 
 def rows_of(taken: Sequence[tuple[Sequence[int], Sequence[int]]], n_slots: int) -> NDArray[np.int16]:

@@ -26,6 +26,7 @@ BAR, REFERENCE, INK, NEVER = "#0072b2", "#d55e00", "#1f2933", "#e8e8e8"
 # Okabe and Ito's, apart for every kind of colour vision; the last is for all other choices.
 PARTNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#9aa5b1")
 MOST_PANELS = 4
+WORTH_COLOURS = 0.01  # of the variance
 SPREAD = 0.25  # of the dots of a choice, to both sides
 LETTER = 0.085  # inches
 WIDE = 95  # letters of a line of a title
@@ -54,7 +55,7 @@ def importance_figure(importance: Importance) -> Figure:
     bars, maps = np.ravel(figure.subfigures(2, 1, height_ratios=heights, squeeze=False))
     figure.suptitle(_heading("Which decisions mattered in this search", importance), x=0.01, ha="left", fontsize=11)
     _bars(bars, importance)
-    top = max(1e-9, *(100 * np.max(one.pairs) for one in both))
+    top = max(1.0, *(100 * np.max(one.pairs) for one in both))
     for axes, one in zip(maps.subplots(1, 2), [*both, None][:2], strict=True):
         if one is None or n == 1:
             axes.set_axis_off()
@@ -103,7 +104,7 @@ def _length(shares: VarianceShares) -> str:
 
 
 def _pair_map(axes: Axes, shares: VarianceShares, names: tuple[str, ...], top: float) -> None:
-    """Draw the lower triangle of what pairs add, in colours that end at ``top`` per cent."""
+    """Draw the lower triangle of what pairs add, in colours from 0 to ``top`` per cent."""
     n = len(names)
     values = 100 * np.array(shares.pairs)
     shown = np.ma.masked_where(~np.tri(n, k=-1, dtype=bool), values)[1:, :-1]
@@ -114,15 +115,8 @@ def _pair_map(axes: Axes, shares: VarianceShares, names: tuple[str, ...], top: f
     for (row, column), value in np.ndenumerate(shown):
         if not np.ma.getmaskarray(shown)[row, column]:
             ink = "black" if value > 0.55 * top else "white"
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                f"{value + 0.0:.1f}".replace("-0.0", "0.0"),
-                ha="center",
-                va="center",
-                fontsize=8,
-                color=ink,
-            )
+            text = f"{value:.1f}".replace("-0.0", "0.0")
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color=ink)
     axes.set_yticks(np.arange(n - 1) + 0.5, names[1:], fontsize=9)
     axes.set_xticks(np.arange(n - 1) + 0.5, names[:-1], fontsize=9, rotation=40, ha="right")
     axes.tick_params(length=0)
@@ -180,8 +174,8 @@ def dependence_figure(importance: Importance) -> Figure:
         for axes in panels[len(slots) :]:
             axes.set_axis_off()
     text = (
-        "What each choice added to the predicted reward of the networks that have it; the colour is the choice of the\n"
-        "decision that it acts together with most"
+        "What each choice added to the predicted reward of the networks that have it. Where there are colours, they\n"
+        "are the choices of the decision that it acts together with most"
     )
     figure.suptitle(_heading(text, importance), x=0.01, ha="left", fontsize=11)
     return figure
@@ -193,7 +187,7 @@ def _dependence(shap: Any, axes: Axes, importance: Importance, slot: int) -> Non
     taken = sorted(np.unique(archive.decisions[:, slot]).tolist(), key=lambda action: (action == UNDECIDED, action))
     shift = np.random.default_rng(0).uniform(-SPREAD, SPREAD, len(decisions))
     places = np.array([taken.index(action) for action in decisions[:, slot].tolist()]) + shift
-    partner = int(np.argmax(np.array(_known(importance.surrogate).pairs)[slot]))
+    partner = _partner(importance, slot)
     axes.axhline(0, color="#888888", linewidth=0.8, zorder=0)
     groups = _groups(importance, decisions[:, partner], partner, alone=partner == slot)
     for _, colour, dots in groups:
@@ -213,6 +207,12 @@ def _dependence(shap: Any, axes: Axes, importance: Importance, slot: int) -> Non
         axes.legend(
             handles=handles, title=archive.names[partner], loc="upper left", bbox_to_anchor=(1.0, 1.02), **style
         )
+
+
+def _partner(importance: Importance, slot: int) -> int:
+    """Return the slot that a slot acts together with most; itself, if that adds less than `WORTH_COLOURS`."""
+    pairs = np.array(_known(importance.surrogate).pairs)[slot]
+    return int(np.argmax(pairs)) if pairs.max() >= WORTH_COLOURS else slot
 
 
 def _groups(

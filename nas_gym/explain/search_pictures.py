@@ -14,7 +14,6 @@ from nas_gym.explain.motifs import Motif
 GAIN, LOSS, INK, PALE = "#0072b2", "#d55e00", "#1f2933", "#9aa5b1"
 MOST_MOTIFS, MOST_CHANCE = 14, 6
 LINE = 60
-WIDE = 95
 LETTER = 0.078  # inches
 
 
@@ -25,7 +24,14 @@ def ablation_figure(importance: Importance) -> Figure:
     labels = [path.start[0].upper() + path.start[1:], *map(_step, path.steps), "The best network"]
     lines = sum(label.count("\n") + 1 for label in labels)
     left = LETTER * max(len(line) for label in labels for line in label.split("\n")) + 0.2
-    figure, axes = _figure(left + 6.0, left, 0.28 * lines + 0.14 * len(labels) + 1.9)
+    below = (
+        "Each step takes over the decision of the best network that gains most there. One order of many: in another "
+        "order, the gains differ."
+    )
+    if "surrogate" in path.source:
+        below += f" {trust_words(importance.trust)}"
+    title = "From an ordinary network of the search to its best, decision by decision"
+    figure, axes = _figure(left + 5.6, left, 0.18 * lines + 0.18 * len(labels), title, below)
     values = [path.start_value, *(step.value for step in path.steps)]
     room = 0.16 * (max(values) - min(values)) or 0.01
     for row, step in enumerate(path.steps, start=1):
@@ -41,13 +47,6 @@ def ablation_figure(importance: Importance) -> Figure:
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlabel(f"reward, {path.source}", fontsize=10)
-    below = (
-        "Each step takes over the decision of the best network that gains most there. One order of many: in another "
-        "order, the gains differ."
-    )
-    if "surrogate" in path.source:
-        below += f" {trust_words(importance.trust)}"
-    _head(figure, "From an ordinary network of the search to its best, decision by decision", below)
     return figure
 
 
@@ -61,7 +60,11 @@ def motifs_figure(importance: Importance) -> Figure:
     shown = motifs.found[:MOST_MOTIFS] or motifs.motifs[:MOST_CHANCE]
     left = LETTER * max(len(line) for motif in shown for line in _wrapped(motif.words).split("\n")) + 0.2
     lines = sum(_wrapped(motif.words).count("\n") + 1 for motif in shown)
-    figure, axes = _figure(left + 6.6, left, 0.26 * lines + 0.12 * len(shown) + 2.3)
+    note = f"{len(motifs.found)} of {motifs.tested} motifs pass at a false discovery rate of 5 %"
+    note += "" if motifs.found else ": what is shown may be chance"
+    below = f"{note}. Networks of one search are not independent, so that q is too low."
+    title = "What the best tenth of the networks have more often, or less often, than the rest"
+    figure, axes = _figure(left + 6.6, left, 0.17 * lines + 0.17 * len(shown) + 0.1, title, below)
     for row, motif in enumerate(shown):
         top, rest = 100 * motif.in_top / motifs.top, 100 * motif.in_rest / motifs.rest
         axes.plot([rest, top], [row, row], color=PALE, linewidth=2, zorder=1)
@@ -74,10 +77,6 @@ def motifs_figure(importance: Importance) -> Figure:
     axes.set_xlim(-4, 104)
     axes.set_xlabel("networks that have it, in %", fontsize=10)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, frameon=False, fontsize=9, borderaxespad=0.1)
-    note = f"{len(motifs.found)} of {motifs.tested} motifs pass at a false discovery rate of 5 %"
-    note += "" if motifs.found else ": what is shown may be chance"
-    below = f"{note}. Networks of one search are not independent, so that q is too low."
-    _head(figure, "What the best tenth of the networks have more often, or less often, than the rest", below)
     return figure
 
 
@@ -99,18 +98,18 @@ def _beside(axes: Axes) -> object:
     return axes.get_yaxis_transform()
 
 
-def _figure(width: float, left: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
+def _figure(width: float, left: float, height: float, title: str, below: str) -> tuple[Figure, Axes]:
+    """Return a figure with a title, a text below it, and axes of a height in inches; all widths are in inches."""
+    text = fill(below, round((width - 0.3) / LETTER))
+    head, foot = 0.75 + 0.16 * (text.count("\n") + 1), 0.55
+    whole = head + height + foot
+    figure = Figure(figsize=(width, whole))
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((left / width, 0.55 / height, 4.6 / width, (height - 1.75) / height))
+    figure.text(0.15 / width, 1 - 0.1 / whole, title, ha="left", va="top", fontsize=11)
+    figure.text(0.15 / width, 1 - 0.34 / whole, text, ha="left", va="top", fontsize=9, color="#52606d")
+    axes = figure.add_axes((left / width, foot / whole, 4.6 / width, height / whole))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color="#e4e7eb")
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     return figure, axes
-
-
-def _head(figure: Figure, title: str, below: str) -> None:
-    height = figure.get_figheight()
-    figure.text(0.01, 1 - 0.12 / height, title, ha="left", va="top", fontsize=11)
-    figure.text(0.01, 1 - 0.36 / height, fill(below, WIDE), ha="left", va="top", fontsize=9, color="#52606d")

@@ -111,7 +111,7 @@ class Run:
         answers = self._answers(set(first))
         return [
             Ranked(e.actions, answers[key].candidate, evaluation, e.number, self.named(e.actions, e.slots), n)
-            for key, evaluation, n in order(answers, self._plan, self._score)[: max(0, k)]
+            for key, evaluation, n in order(answers, self._plan, self.score)[: max(0, k)]
             for e in (first[key],)
         ]
 
@@ -180,6 +180,12 @@ class Run:
         answers = self._answers({episode.key for episode in self.history if episode.key is not None})
         return [evaluation for one in answers.values() for evaluation in one.evaluations.values()]
 
+    def score(self, evaluation: Evaluation) -> float:
+        """Return what the run's objective makes of an evaluation; its proxy, where that stands in for the accuracy."""
+        if evaluation.accuracy is None and evaluation.proxy is not None:
+            return evaluation.proxy
+        return float(self._objective(evaluation))
+
     @property
     def _plan(self) -> Plan:
         settings = self.settings
@@ -196,11 +202,6 @@ class Run:
             return named_objective(name)
         except (ConfigurationError, AttributeError):  # of somebody else's environment
             return accuracy()
-
-    def _score(self, evaluation: Evaluation) -> float:
-        if evaluation.accuracy is None and evaluation.proxy is not None:
-            return evaluation.proxy
-        return float(self._objective(evaluation))
 
     def _answers(self, keys: set[str]) -> dict[str, Answers]:
         place = self.settings.get("store") or self.path / RESULTS

@@ -217,7 +217,7 @@ class TensorBoardWriter(KVWriter):
             words: The account of the best candidate's decisions, by paragraph.
         """
         from nas_gym.drawing import architecture_table
-        from nas_gym_agents.figures import png
+        from nas_gym.explain.pictures import png
 
         self._flush_actions()
         self._tab.words(best.episode, words)

@@ -25,7 +25,7 @@ def explain(
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Explain the decisions that have no attributions yet, and what decisions earned."""
+    """Explain what is not explained yet: every decision, what it earned, what taught it, and what mattered over all."""
     with reporting():
         import nas_gym
         from nas_gym_agents.explaining_credit import Trainings, planned_trainings
@@ -56,5 +56,10 @@ def _print(run: Any, told: dict[str, Any], place: int) -> None:
     for view in told["views"]:
         trusted = "" if view["trusted"] else " (not to be relied on)"
         console.print(f"credit, {view['name']}{trusted}: {view['meaning']} {view['trust']}", markup=False)
+    titles = {"influence": "Where the preference came from", "importance": "What mattered in the whole search"}
+    for name, title in titles.items():
+        console.print(f"\n{title}", style="bold")
+        for paragraph in told.get(name, []):
+            console.print(f"\n{paragraph}", markup=False)
     for name, reason in told["missing"].items():
         console.print(f"no {name}: {reason}", markup=False)

@@ -84,6 +84,8 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
     try:
         _attempt("attributions", lambda: told.update(attributions=asdict(extend(run, every=every))), found)
         found.credit = explain_credit(run, trainings=trainings)
+        _attempt("importance", lambda: told.update(importance=_importance(run)), found)
+        _attempt("influence", lambda: told.update(influence=_influence(Run(run.path))), found)
         _tell(Run(run.path), found.credit, again=bool(told.get("attributions", {}).get("explained")))
     finally:
         directory.close()
@@ -94,6 +96,26 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
         "views": found.credit.facts()["views"],
         "missing": found.missing | dict(found.credit.missing),
     }
+
+
+def _importance(run: Run) -> list[str]:
+    """Write what mattered in the whole search, and return it in words (Markdown)."""
+    from nas_gym.explain.importance import write
+    from nas_gym.explain.importance_words import importance_words
+
+    words = importance_words(write(run.path))
+    write_atomically(run.path / EXPLANATIONS / "importance.md", "\n\n".join(words) + "\n")
+    return words
+
+
+def _influence(run: Run) -> list[str]:
+    """Write what taught the policy the decisions of the best network, and return it in words."""
+    from nas_gym_agents.influence.of_run import influence_of_run
+    from nas_gym_agents.influence.words import account_of_influence
+
+    found = influence_of_run(run)
+    found.write(run.path / EXPLANATIONS)
+    return account_of_influence(found)
 
 
 def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:

@@ -117,7 +117,7 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
     batch = Batch.of(rollout)
     if batch.masks is None:
         face.unmasked()
-    started = time.perf_counter()
+    started = time.thread_time()
     logps = _log_probabilities(policy, batch, face)
     if rollout[0].logps is not None:
         logps = np.stack([s.logps for s in rollout if s.logps is not None])
@@ -135,30 +135,28 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
     if found is not None:
         for row, place in enumerate(chosen.tolist()):
             decisions[place] = with_attributions(decisions[place], found, row)
-    budget.took(time.perf_counter() - started, len(chosen))
+    budget.took(time.thread_time() - started, len(chosen))
     return decisions
 
 
-def checked(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationBudget, version: int) -> list[Check]:
+def checked(rollout: list[Seen], policy: Any, face: Face, version: int) -> list[Check]:
     """Return the checks of a policy's attributions on the decisions of a rollout; none where there are too few.
 
     Args:
         rollout: Not empty.
         policy: As it acted.
         face: Of the environment.
-        budget: Told what it took; without time left, nothing is checked.
         version: Of the policy.
     """
     batch = Batch.of(rollout)
     baseline = face.baseline
-    if baseline is None or face.note or len(rollout) < LEAST_CHECKED or not budget.time_left():
+    if baseline is None or face.note or len(rollout) < LEAST_CHECKED:
         return []
-    started = time.perf_counter()
     found = _attributions(policy, batch, face, version)
     if found is None:
         return []
     acted = np.array([seen.logp for seen in rollout])
-    checks = run_checks(
+    return run_checks(
         policy,
         batch.observations,
         batch.actions,
@@ -169,8 +167,6 @@ def checked(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationBud
         acted_logp=acted,
         seed=version,
     )
-    budget.took(time.perf_counter() - started, 0)
-    return checks
 
 
 def _log_probabilities(policy: Any, batch: Batch, face: Face) -> NDArray[np.float64] | None:

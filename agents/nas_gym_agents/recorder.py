@@ -1,5 +1,6 @@
 """The hook: every decision recorded with its attribution."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,7 @@ class DecisionRecorder(BaseCallback):
         super().__init__()
         self.log = log if log is not None else DecisionLog(None if folder is None else Path(folder))
         self.budget = ExplanationBudget(explain, share, clock)
+        self.seconds = 0.0
         self.reader = reader
         self._episode = 0
         self._steps = 0
@@ -200,15 +202,16 @@ class DecisionRecorder(BaseCallback):
         rollout, self._rollout = self._rollout, []
         if not rollout:
             return
-        before = self.budget.seconds
+        started = time.thread_time()
         decisions = explained(rollout, self.model.policy, self._face_now, self.budget, self._version)
         if advantages is not None and advantages.size == len(rollout):
             flat = advantages.reshape(-1)
             decisions = [replace(d, advantage=float(a)) for d, a in zip(decisions, flat, strict=True)]
         if advantages is None or self._version & (self._version - 1) == 0:  # versions 0, 1, 2, 4, 8, … and the last
-            found = checked(rollout, self.model.policy, self._face_now, self.budget, self._version)
+            found = checked(rollout, self.model.policy, self._face_now, self._version)
             self.checks = found or self.checks
-        seconds = self.budget.seconds - before
+        seconds = time.thread_time() - started
+        self.seconds += seconds
         finished: list[Decision] = []
         for place, seen in enumerate(rollout):
             episode = self._open.setdefault(seen.env_index, [])

@@ -374,7 +374,7 @@ class _Search:
             summary["explanations"] = ending.explain(recorder)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
-        summary["explaining_seconds"] = round(recorder.budget.seconds, 3)
+        summary["explaining_seconds"] = round(recorder.seconds, 3)
         self._run.update(state="finished", result=summary)
         if self._wandb is not None:
             self._wandb.finish(summary)

@@ -71,7 +71,7 @@ def searched(env: str, evaluations: int, seed: int) -> DecisionRecorder:
     """Return the recorder of a search."""
     made = SearchSettings(env=env).make_env()
     made.budget = Budget(evaluations=evaluations)
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     MaskablePPOSearch().search(made, seed=seed, recorder=recorder)
     return recorder
 

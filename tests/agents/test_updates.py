@@ -48,7 +48,7 @@ def assert_same_policy(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("agent", [MaskablePPOSearch(**QUICK), PPOSearch(**QUICK)], ids=lambda agent: agent.name)
 def test_the_replay_ends_in_the_saved_policy_bit_for_bit(agent: Any, tmp_path: Path) -> None:
-    recorder = DecisionRecorder(tmp_path / "decisions", explain=False)
+    recorder = DecisionRecorder(tmp_path / "decisions", explain="none")
     found = agent.search(make_env(40), seed=3, recorder=recorder, policy_file=lambda: tmp_path / "policy.zip")
     updates = read_updates(tmp_path / "decisions" / UPDATES)
     assert len(updates) == found.updates > 3
@@ -57,7 +57,7 @@ def test_the_replay_ends_in_the_saved_policy_bit_for_bit(agent: Any, tmp_path: P
 
 
 def test_every_version_is_the_policy_that_acted() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     MaskablePPOSearch(**QUICK).search(make_env(40), seed=0, recorder=recorder)
     updates, frame = recorder.ledger.read(), recorder.frame().set_index("global_step")
     for (version, model), update in zip(replay(updates), updates, strict=False):
@@ -74,7 +74,7 @@ def test_every_version_is_the_policy_that_acted() -> None:
 def test_a_search_in_memory_and_one_in_files_keep_the_same(tmp_path: Path) -> None:
     kept = []
     for folder in (None, tmp_path):
-        recorder = DecisionRecorder(folder, explain=False)
+        recorder = DecisionRecorder(folder, explain="none")
         PPOSearch(**QUICK).search(make_env(25), seed=1, recorder=recorder)
         kept.append(recorder.ledger.read())
     assert len(kept[0]) == len(kept[1]) > 1
@@ -96,7 +96,7 @@ def assert_equal(one: Update, other: Update) -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.37, -1.0, 300.0])
 def test_any_observations_come_back_as_they_were(scale: float, tmp_path: Path) -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     MaskablePPOSearch(**QUICK).search(make_env(15), seed=1, recorder=recorder)
     update = recorder.ledger.read()[0]
     seen = update.rows["observations"]
@@ -106,7 +106,7 @@ def test_any_observations_come_back_as_they_were(scale: float, tmp_path: Path) -
 
 
 def test_schedules_replay_too() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     falling: Any = {"learning_rate": lambda left: 0.01 * left, "clip_range": lambda left: 0.1 + 0.2 * left}
     model = MaskablePPO("MlpPolicy", make_env(), n_steps=16, batch_size=8, n_epochs=2, seed=0, device="cpu", **falling)
     model.learn(80, callback=recorder)
@@ -116,7 +116,7 @@ def test_schedules_replay_too() -> None:
 
 
 def test_several_environments_and_several_calls_of_learn() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     model = PPO("MlpPolicy", DummyVecEnv([make_env] * 3), n_steps=8, batch_size=8, n_epochs=2, seed=0, device="cpu")
     model.learn(48, callback=recorder)
     model.learn(48, callback=recorder)
@@ -131,7 +131,7 @@ def test_several_environments_and_several_calls_of_learn() -> None:
 
 
 def test_a_policy_that_was_changed_between_two_calls_of_learn_is_not_replayed() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     model = PPO("MlpPolicy", make_env(), n_steps=16, batch_size=8, n_epochs=1, device="cpu")
     model.learn(16, callback=recorder)
     with torch.no_grad():
@@ -146,7 +146,7 @@ def generators() -> tuple[Any, ...]:
 
 
 def test_replaying_leaves_the_global_generators_and_threads_alone() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     MaskablePPOSearch(**QUICK).search(make_env(25), seed=1, recorder=recorder)
     updates = recorder.ledger.read()
     before = generators()
@@ -169,7 +169,7 @@ def test_the_folder_may_move_during_a_search(tmp_path: Path) -> None:
                 log.folder = tmp_path / "second"
 
     log = DecisionLog(tmp_path / "first")
-    recorder = DecisionRecorder(log=log, explain=False)
+    recorder = DecisionRecorder(log=log, explain="none")
     model = PPO("MlpPolicy", make_env(), n_steps=16, batch_size=8, n_epochs=1, seed=0, device="cpu")
     model.learn(64, callback=[recorder, Moving()])
     assert not (tmp_path / "first").exists()
@@ -182,7 +182,7 @@ class Unsaved(PPO):
 
 
 def refused(model: Any, tmp_path: Path) -> str:
-    recorder = DecisionRecorder(tmp_path, explain=False)
+    recorder = DecisionRecorder(tmp_path, explain="none")
     model.learn(32, callback=recorder)
     with pytest.raises(RunError) as caught:
         read_updates(tmp_path / UPDATES)
@@ -215,7 +215,7 @@ def test_observations_in_dictionaries_are_not_kept(tmp_path: Path) -> None:
 
 
 def test_damage_and_absence_are_one_sentence(tmp_path: Path) -> None:
-    recorder = DecisionRecorder(tmp_path, explain=False)
+    recorder = DecisionRecorder(tmp_path, explain="none")
     MaskablePPOSearch(**QUICK).search(make_env(30), seed=1, recorder=recorder)
     folder = tmp_path / UPDATES
     updates = read_updates(folder)
@@ -238,7 +238,7 @@ def test_damage_and_absence_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_search_without_an_update_says_so() -> None:
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     MaskablePPOSearch(**QUICK).search(make_env(2), seed=1, recorder=recorder)
     with pytest.raises(RunError, match="before its first update"):
         start(recorder.ledger.read())

@@ -22,7 +22,7 @@ from nas_gym_agents.settings import SearchSettings
 
 def searched(path: Path, **env_args: object) -> nas_gym.run.Run:
     settings = SearchSettings(
-        env="nas_gym/Table-v0", agent="random", evaluations=40, env_args=env_args, explain=False, confirm=0
+        env="nas_gym/Table-v0", agent="random", evaluations=40, env_args=env_args, explain="none", confirm=0
     )
     runner.search(settings, path)
     return nas_gym.load(path)

@@ -36,7 +36,7 @@ def found():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     path = tmp_path_factory.mktemp("importance") / "run"
-    runner.search(SearchSettings(env="nas_gym/Table-v0", agent="random", evaluations=80, explain=False), path)
+    runner.search(SearchSettings(env="nas_gym/Table-v0", agent="random", evaluations=80, explain="none"), path)
     return nas_gym.load(path)
 
 

@@ -62,7 +62,7 @@ def taught(
     """Return the recorder of a short training, and the model."""
     defaults: dict[str, Any] = {"n_steps": 24, "batch_size": 12, "n_epochs": 3, "learning_rate": 3e-3, "ent_coef": 0.03}
     kwargs = {"net_arch": [16, 16]} | (policy_kwargs or {})
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     model = algorithm(
         "MlpPolicy", make_env(), seed=0, gamma=1.0, device="cpu", policy_kwargs=kwargs, **(defaults | settings)
     )

@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env="nas_gym/Table-v0",
         evaluations=40,
         agent_args={"n_steps": 32, "batch_size": 16, "n_epochs": 4},
-        explain=False,
+        explain="none",
     )
     search(settings, path)
     return path
@@ -213,7 +213,7 @@ def test_figures_show_every_taught_decision(found: Influence) -> None:
 
 
 def untraced(agent: str, folder: Path) -> str:
-    settings = SearchSettings(env="nas_gym/Table-v0", agent=agent, evaluations=12, explain=False)
+    settings = SearchSettings(env="nas_gym/Table-v0", agent=agent, evaluations=12, explain="none")
     search(settings, folder)
     with pytest.raises(RunError) as caught:
         influence_of_run(folder)

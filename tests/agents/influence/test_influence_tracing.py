@@ -129,7 +129,7 @@ def test_only_what_earned_something_is_named_and_it_explains_all() -> None:
 
 def test_momentum_from_an_earlier_training_has_its_own_share() -> None:
     _, model = taught(updates=2)
-    recorder = DecisionRecorder(explain=False)
+    recorder = DecisionRecorder(explain="none")
     model.learn(48, callback=recorder)
     updates = recorder.ledger.read()
     found = traced(updates, asked(updates, ROWS, [2] * len(ROWS)))

@@ -112,7 +112,7 @@ def from_before(run: Path) -> None:
     result = {k: v for k, v in content["result"].items() if k not in ("seconds", "confirmation", "explaining_seconds")}
     best = {k: v for k, v in result["best"].items() if k not in ("validation_standard_error", "trainings")}
     gone = dict.fromkeys(("data", "workers", "fidelity", "hardware", "versions", "created"))
-    change(run, settings=settings | {"explain": True}, result=result | {"best": best}, **gone)
+    change(run, settings=settings | {"explain": "all"}, result=result | {"best": best}, **gone)
 
 
 def of_others(run: Path) -> None:

@@ -102,8 +102,11 @@ def _importance(run: Run) -> list[str]:
     """Write what mattered in the whole search, and return it in words (Markdown)."""
     from nas_gym.explain.importance import write
     from nas_gym.explain.importance_words import importance_words
+    from nas_gym_agents.explaining_credit import ground_of
 
-    words = importance_words(write(run.path))
+    ground = ground_of(run)
+    space = ground.space if ground.table is None else None  # a table is found by itself, and says more than its space
+    words = importance_words(write(run.path, space=space))
     write_atomically(run.path / EXPLANATIONS / "importance.md", "\n\n".join(words) + "\n")
     return words
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
+from nas_gym.export_commands import export, predict
 from nas_gym.table_commands import table_app
 
 app = typer.Typer(
@@ -25,6 +26,8 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(export)
+app.command()(predict)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

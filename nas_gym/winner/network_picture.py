@@ -1,7 +1,7 @@
 """A picture of an architecture as it was trained: blocks of operations in reading order, and what skips ahead."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas_gym.architecture import INPUT, Architecture, Operation, Shape
 from nas_gym.drawing import COLOURS
@@ -128,7 +128,7 @@ def _draw_block(axes: "Axes", number: int, block: Block) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     (left, top), colour = _corner(number), COLOURS[block.kind]
-    style = {"facecolor": to_rgba(colour, 0.12), "edgecolor": colour, "linewidth": 1.6, "zorder": 2}
+    style: dict[str, Any] = {"facecolor": to_rgba(colour, 0.12), "edgecolor": colour, "linewidth": 1.6, "zorder": 2}
     axes.add_patch(FancyBboxPatch((left, top), _WIDTH, _HEIGHT, boxstyle="round,pad=0,rounding_size=8", **style))
     looks = ((10, "bold", _INK), (8, "normal", _INK), (8, "normal", _PALE))
     for line, y, (size, weight, ink) in zip(block.lines, (18, 40, 61), looks, strict=True):

@@ -93,6 +93,7 @@ class Comparison:
         same_class: Share of images on which both name the same class.
         accuracy: Of the file on these images; None where they have no classes.
         network_accuracy: Of the network, likewise.
+        confusion: Of the file, likewise: rows are the true classes, columns the answers.
     """
 
     samples: int
@@ -103,6 +104,7 @@ class Comparison:
     same_class: float
     accuracy: float | None = None
     network_accuracy: float | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def difference(self) -> float:
@@ -119,10 +121,9 @@ class Comparison:
 
 def computed(module: nn.Module, pixels: NDArray[np.float32]) -> Outputs:
     """Return what a packaged network, or a program of one, tells of pixels; in batches, the last one shorter."""
-    found = []
+    starts = range(0, len(pixels), _BATCH)
     with torch.no_grad():
-        for start in range(0, len(pixels), _BATCH):
-            found.append(module(torch.from_numpy(pixels[start : start + _BATCH])))
+        found = [module(torch.from_numpy(pixels[start : start + _BATCH])) for start in starts]
     logits, probabilities = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return logits, probabilities
 
@@ -139,9 +140,12 @@ def compared(expected: Outputs, compute: Compute, samples: Samples) -> Compariso
     parts = [compute(samples.pixels[start : start + _BATCH]) for start in range(0, len(samples.pixels), _BATCH)]
     logits, probabilities = (np.concatenate(part) for part in zip(*parts, strict=True))
     named, answers = logits.argmax(1), expected[0].argmax(1)
-    accuracy = network_accuracy = None
+    accuracy = network_accuracy = confusion = None
     if samples.targets is not None:
         accuracy, network_accuracy = (float((one == samples.targets).mean()) for one in (named, answers))
+        counts = np.zeros((logits.shape[1],) * 2, dtype=np.int64)
+        np.add.at(counts, (samples.targets, named), 1)
+        confusion = tuple(tuple(map(int, row)) for row in counts)
     return Comparison(
         samples=len(samples.pixels),
         source=samples.source,
@@ -151,6 +155,7 @@ def compared(expected: Outputs, compute: Compute, samples: Samples) -> Compariso
         same_class=float((named == answers).mean()),
         accuracy=accuracy,
         network_accuracy=network_accuracy,
+        confusion=confusion,
     )
 
 

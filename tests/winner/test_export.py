@@ -257,7 +257,7 @@ def test_a_tolerance_is_what_the_caller_says(tmp_path: Path) -> None:
 
 
 def test_differences_of_large_logits_are_counted_in_units_of_the_largest() -> None:
-    samples = Samples(np.zeros((4, 1, 1, 1), np.float32), np.array([0, 0, 1, 1]), "four")
+    samples = Samples(np.zeros((4, 1, 1, 1), np.float32), np.array([0, 1, 1, 1]), "four")
     logits = np.array([[200.0, 0], [100, 0], [0, 50], [0, 50]], dtype=np.float32)
     probabilities = np.array([[1.0, 0], [1, 0], [0, 1], [0, 1]], dtype=np.float32)
 
@@ -269,8 +269,9 @@ def test_differences_of_large_logits_are_counted_in_units_of_the_largest() -> No
     found = compared((logits, probabilities), file, samples)
     assert found.logits == pytest.approx(0.1, rel=1e-4) and found.scale == 200
     assert found.difference == pytest.approx(0.1 / 200, rel=1e-4)
-    assert (found.accuracy, found.network_accuracy, found.same_class) == (1.0, 1.0, 1.0)
-    assert found.confusion == ((2, 0), (0, 2))
+    assert (found.accuracy, found.network_accuracy, found.same_class) == (0.75, 0.75, 1.0)
+    assert found.confusion == ((1, 0), (1, 2))
+    assert replace(found, logits=0.0, probabilities=0.2).difference == 0.2
 
 
 def test_formats_and_places_that_there_are_not(tmp_path: Path) -> None:

@@ -120,11 +120,16 @@ def test_arrays_of_every_layout(layout: str, numbers: str, models: Models, tmp_p
     assert sources == (numbered if layout.startswith("n ") else [str(tmp_path / "a.npy")])
 
 
-def test_more_images_than_are_predicted_together(models: Models, tmp_path: Path) -> None:
+def test_more_images_than_are_predicted_together(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, network = models[3]
     images = pixels(2, 2 * predict.BATCH + 3, 3, HEIGHT, WIDTH)
     np.save(tmp_path / "a.npy", images)
+    lengths, run = [], Model.run
+    monkeypatch.setattr(Model, "run", lambda self, batch: lengths.append(len(batch)) or run(self, batch))
     assert np.allclose(probabilities(path, tmp_path / "a.npy"), expected(network, images), atol=1e-5)
+    assert lengths == [predict.BATCH, predict.BATCH, 3]
 
 
 def test_colours_become_grey_as_pillow_has_them_from_files_and_arrays(models: Models, tmp_path: Path) -> None:

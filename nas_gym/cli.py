@@ -15,6 +15,7 @@ from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.table_commands import table_app
+from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
     help="Neural architecture search as a Gymnasium environment, with every decision explained.",
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(retrain)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

@@ -111,7 +111,7 @@ class Run:
         answers = self._answers(set(first))
         return [
             Ranked(e.actions, answers[key].candidate, evaluation, e.number, self.named(e.actions, e.slots), n)
-            for key, evaluation, n in order(answers, self._plan, self._score)[: max(0, k)]
+            for key, evaluation, n in order(answers, self._plan, self.score)[: max(0, k)]
             for e in (first[key],)
         ]
 
@@ -175,6 +175,12 @@ class Run:
         known = self.content["slots"]
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
 
+    def score(self, evaluation: Evaluation) -> float:
+        """Return what the objective of the search says of an evaluation; of one without an accuracy, its proxy."""
+        if evaluation.accuracy is None and evaluation.proxy is not None:
+            return evaluation.proxy
+        return float(self._objective(evaluation))
+
     @property
     def _plan(self) -> Plan:
         settings = self.settings
@@ -191,11 +197,6 @@ class Run:
             return named_objective(name)
         except (ConfigurationError, AttributeError):  # of somebody else's environment
             return accuracy()
-
-    def _score(self, evaluation: Evaluation) -> float:
-        if evaluation.accuracy is None and evaluation.proxy is not None:
-            return evaluation.proxy
-        return float(self._objective(evaluation))
 
     def _answers(self, keys: set[str]) -> dict[str, Answers]:
         place = self.settings.get("store") or self.path / RESULTS

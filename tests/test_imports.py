@@ -20,7 +20,7 @@ FORBIDDEN = {
     "nas_gym_agents": set(),
 }
 # The front doors, and what is behind them may import upward, inside functions.
-FRONT_DOORS = {"__init__.py", "__main__.py", "envs.py", "agents.py", "cli.py", "bench_commands.py"}
+FRONT_DOORS = {"__init__.py", "__main__.py", "envs.py", "agents.py", "cli.py", "bench_commands.py", "winner_commands.py"}
 LIGHT = [
     *("__init__.py", "registration.py", "operations.py", "canonical.py", "architecture.py", "errors.py"),
     *("objective.py", "drawing.py", "envs.py", "cli.py"),
@@ -67,7 +67,7 @@ def test_imports_point_one_way(package: str, path: Path) -> None:
     assert not any(name.startswith(".") for name, _ in imports(ast.walk(parse(path)))), "imports are absolute"
 
 
-@pytest.mark.parametrize("door", ["__init__.py", "cli.py", "bench_commands.py"])
+@pytest.mark.parametrize("door", ["__init__.py", "cli.py", "bench_commands.py", "winner_commands.py"])
 def test_front_doors_import_upward_only_when_asked(door: str) -> None:
     names = [name for name, _ in imports(on_import(parse(ROOTS["nas_gym"] / door)))]
     assert not [name for name in names if within(name, FORBIDDEN["nas_gym"])]

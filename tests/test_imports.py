@@ -20,7 +20,15 @@ FORBIDDEN = {
     "nas_gym_agents": set(),
 }
 # The front doors, and what is behind them may import upward, inside functions.
-FRONT_DOORS = {"__init__.py", "__main__.py", "envs.py", "agents.py", "cli.py", "bench_commands.py", "winner_commands.py"}
+FRONT_DOORS = {
+    "__init__.py",
+    "__main__.py",
+    "envs.py",
+    "agents.py",
+    "cli.py",
+    "bench_commands.py",
+    "winner_commands.py",
+}
 LIGHT = [
     *("__init__.py", "registration.py", "operations.py", "canonical.py", "architecture.py", "errors.py"),
     *("objective.py", "drawing.py", "envs.py", "cli.py"),

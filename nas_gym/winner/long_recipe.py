@@ -11,6 +11,7 @@ from nas_gym.operations import Number, Shape
 
 _SEARCH_ONLY = ("epochs", "hopeless_after", "hopeless_below", "time_limit_seconds")
 _PHOTO = 24  # pixels of a side from which images are cut as photographs are
+_CUTOUT_EPOCHS = 20  # from which a training is long enough for cutout to help rather than to slow down
 AVERAGED_STEPS = 0.01  # of all steps: over about so many the weights are averaged
 
 
@@ -54,8 +55,8 @@ def long_recipe(
 
     What the search decided stays, be it by its recipe or as a hyper-parameter of the candidate: optimiser, learning
     rate, batch size, weight decay, mirroring. What a short training does not need is added: label smoothing, and for
-    images of at least 24 pixels a side that are mirrored a crop of an eighth and a cutout of a quarter of the shorter
-    side. Nothing stops a long training early. On a CPU it has all processors, unless its samples are small.
+    images of at least 24 pixels a side that are mirrored a crop of an eighth of the shorter side and, in 20 epochs or
+    more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all processors, unless its samples are small.
 
     Args:
         searched: The recipe of the search, settled.
@@ -95,7 +96,9 @@ def _for_long(recipe: Recipe, input_shape: Shape) -> dict[str, Any]:
     added: dict[str, Any] = {"label_smoothing": recipe.label_smoothing or 0.1}
     if len(input_shape) == 3 and min(input_shape[1:]) >= _PHOTO and recipe.flip:
         side = min(input_shape[1:])
-        added |= {"crop": max(recipe.crop, side // 8), "cutout": recipe.cutout or side // 4}
+        added["crop"] = max(recipe.crop, side // 8)
+        if recipe.epochs >= _CUTOUT_EPOCHS:
+            added["cutout"] = recipe.cutout or side // 4
     return added
 
 
@@ -105,7 +108,7 @@ def _average_decay(steps: int) -> float:
 
 
 def _check(changes: Mapping[str, Any]) -> None:
-    known = [f.name for f in fields(Recipe) if f.name != "epochs"]
+    known = [f.name for f in fields(Recipe) if f.name not in _SEARCH_ONLY]
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise ConfigurationError(

@@ -43,7 +43,13 @@ class Plan:
 
 
 def make_plan(
-    run: Run, search: Searched, data: FinalData, request: Request, named: Callable[[int, int], None] | None = None
+    run: Run,
+    search: Searched,
+    data: FinalData,
+    request: Request,
+    *,
+    since: float | None = None,
+    named: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Name the winner, choose how it is trained, and return both.
 
@@ -52,6 +58,7 @@ def make_plan(
         search: What trained its networks.
         data: What the winner is trained on.
         request: What is asked for.
+        since: When the time that is asked for began, on `time.perf_counter`; None: now.
         named: Called after every training of a contender with the number of those done and of all.
 
     Raises:
@@ -61,7 +68,8 @@ def make_plan(
     order = _order(run, search, request, named)
     winner = order[0].ranked
     naming_seconds = time.perf_counter() - started
-    left = None if request.minutes is None else request.minutes * 60 - (time.perf_counter() - started)
+    spent = time.perf_counter() - (started if since is None else since)
+    left = None if request.minutes is None else request.minutes * 60 - spent
     schedule = _schedule(winner.candidate, search, data, request, left)
     candidate = _scaled(winner.candidate, schedule.width, request.depth)
     recipe = _recipe(winner.candidate, search, data, request, schedule.epochs)

@@ -80,7 +80,7 @@ def retrain(path: Path, request: Request, watch: Watch | None = None) -> dict[st
 
 
 def _retrain(run: Run, request: Request, watch: Watch | None) -> dict[str, Any]:
-    folder = WinnerFolder(run.path)
+    since, folder = time.perf_counter(), WinnerFolder(run.path)
     folder.finish()
     done = folder.done(request)
     if done is not None:
@@ -93,13 +93,19 @@ def _retrain(run: Run, request: Request, watch: Watch | None) -> dict[str, Any]:
         )
     root = run.settings.get("env_args", {}).get("data_root")
     data = final_data(search.trainer.dataset, request.also, data_root=root)
-    plan = _planned(run, search, data, request, folder, watch)
+    plan = _planned(run, search, data, request, folder, watch, since)
     rows = _trained(plan, search, data, request, folder.place(request), watch)
     return _tested(run, plan, search, data, request, folder, rows)
 
 
 def _planned(
-    run: Run, search: Searched, data: FinalData, request: Request, folder: WinnerFolder, watch: Watch | None
+    run: Run,
+    search: Searched,
+    data: FinalData,
+    request: Request,
+    folder: WinnerFolder,
+    watch: Watch | None,
+    since: float,
 ) -> Plan:
     """Return the plan that was made, else make it and keep it."""
     kept = folder.plan(request)
@@ -111,7 +117,7 @@ def _planned(
     if kept is not None:
         plan = Plan.from_json(kept)
     else:
-        plan = make_plan(run, search, data, request, watch.named if watch else None)
+        plan = make_plan(run, search, data, request, since=since, named=watch.named if watch else None)
         folder.keep_plan(request, plan.content)
     if watch is not None:
         watch.planned(plan.content, kept is not None)

@@ -67,17 +67,19 @@ def _widest(
 ) -> tuple[float, float]:
     """Return the widest network of which an epoch takes at most so many seconds, else the narrowest, and its seconds.
 
-    Speed in MACs a second differs little between neighbouring widths: every measurement says where to measure next.
+    Speed in MACs a second differs little between neighbouring widths: what was measured says where to measure next.
     """
     known = {widths[0]: measure(widths[0])}
-    here = widths[0]
+
+    def expected(width: float) -> float:
+        nearest = min(known, key=lambda other: (abs(other - width), other))
+        return known[nearest] * macs(width) / macs(nearest)
+
     while True:
-        guess = {width: known.get(width, known[here] * macs(width) / macs(here)) for width in widths}
-        fitting = [width for width in widths if guess[width] <= most]
-        there = fitting[-1] if fitting else widths[0]
-        if there in known:
-            return there, known[there]
-        known[there], here = measure(there), there
+        chosen = max((width for width in widths if expected(width) <= most), default=widths[0])
+        if chosen in known:
+            return chosen, known[chosen]
+        known[chosen] = measure(chosen)
 
 
 def timed(run: Callable[[Callable[[int, int], None]], object], *, first: int = 2, seconds: float = 4.0) -> float:

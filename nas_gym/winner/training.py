@@ -15,9 +15,11 @@ from nas_gym.builder import build
 from nas_gym.errors import RunError
 from nas_gym.evaluation.averaging import Averages
 from nas_gym.evaluation.checkpoints import Checkpoints
-from nas_gym.evaluation.loop import DivergedError, Tensors, Training
+from nas_gym.evaluation.failures import failure_of
+from nas_gym.evaluation.loop import Tensors, Training
 from nas_gym.evaluation.optimizer import one_cycle
 from nas_gym.evaluation.process import TURN, prepared
+from nas_gym.evaluation.recipe import Recipe
 from nas_gym.explain.record import write_atomically
 from nas_gym.randomness import derived_seed
 from nas_gym.winner.long_recipe import LongRecipe
@@ -152,11 +154,8 @@ class _UnderWay:
         recipe = self._recipe
         try:
             self.training.run(number)
-        except DivergedError as error:
-            raise RunError(
-                f"{error}; retrain with a smaller learning rate, such as --recipe-arg "
-                f"learning_rate={recipe.learning_rate / 3:.3g}"
-            ) from None
+        except Exception as error:
+            raise _told(error, recipe, self.module) from None
         last = one_cycle(number * self._steps - 1, recipe.epochs * self._steps, recipe.learning_rate, recipe.warmup)
         self.rows.append(
             {
@@ -187,6 +186,19 @@ class _UnderWay:
         self.averages.take()
         self.training.release()
         return self.module.eval()
+
+
+def _told(error: Exception, recipe: Recipe, module: nn.Module) -> Exception:
+    """Return the error that a training ends with: a sentence where the user can do something about it."""
+    device = next(module.parameters()).device.type
+    status, reason = failure_of(error, device)
+    if status == "diverged":
+        rate = f"learning_rate={recipe.learning_rate / 3:.3g}"
+        return RunError(f"{reason}; retrain with a smaller learning rate, such as --recipe-arg {rate}")
+    if status == "out_of_memory":
+        size = f"batch_size={max(2, recipe.batch_size // 2)}"
+        return RunError(f"{reason}; retrain with a smaller --width or with --recipe-arg {size}")
+    return error
 
 
 def _seed(job: Job) -> int:

@@ -56,7 +56,8 @@ def long_recipe(
     What the search decided stays, be it by its recipe or as a hyper-parameter of the candidate: optimiser, learning
     rate, batch size, weight decay, mirroring. What a short training does not need is added: label smoothing, and for
     images of at least 24 pixels a side that are mirrored a crop of an eighth of the shorter side and, in 20 epochs or
-    more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all processors, unless its samples are small.
+    more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all processors, unless its
+    samples are small.
 
     Args:
         searched: The recipe of the search, settled.

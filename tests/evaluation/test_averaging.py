@@ -69,8 +69,7 @@ def test_a_training_is_the_same_with_and_without_an_average_and_validates_the_av
 def test_the_average_is_taken_up_again_where_it_was() -> None:
     module, averages, training = started(0.9)
     training.run(1)
-    buffer = {key: value for key, value in training.state().items()}
-    kept = torch.load(_saved(buffer), weights_only=True)
+    kept = torch.load(_saved(training.state()), weights_only=True)
     training.run(EPOCHS)
     averages.take()
     again, resumed_averages, resumed = started(0.9)

@@ -238,7 +238,8 @@ def test_killed_at_random_instants_it_goes_on_to_the_same_winner(run_path: Path,
 
 
 def test_before_a_retraining_the_winner_is_the_best_network_of_the_search(run_path: Path) -> None:
-    winner, run = load_winner(run_path), nas_gym.load(run_path)
+    run = nas_gym.load(run_path)
+    winner = run.winner()
     assert not winner.retrained and winner.candidate.key == run.best(1)[0].candidate.key
     inputs = torch.zeros(2, *winner.input_shape)
     assert torch.equal(winner.module()(inputs), run.module()(inputs))

@@ -16,6 +16,7 @@ from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.export_commands import export, predict
 from nas_gym.table_commands import table_app
+from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
     help="Neural architecture search as a Gymnasium environment, with every decision explained.",
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(retrain)
 app.command()(export)
 app.command()(predict)
 DEFAULT_RUNS = Path("runs")

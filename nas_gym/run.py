@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from nas_gym.winner import Winner
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -111,7 +113,7 @@ class Run:
         answers = self._answers(set(first))
         return [
             Ranked(e.actions, answers[key].candidate, evaluation, e.number, self.named(e.actions, e.slots), n)
-            for key, evaluation, n in order(answers, self._plan, self._score)[: max(0, k)]
+            for key, evaluation, n in order(answers, self._plan, self.score)[: max(0, k)]
             for e in (first[key],)
         ]
 
@@ -162,6 +164,16 @@ class Run:
         module: nn.Module = read_module(file)
         return module
 
+    def winner(self) -> "Winner":
+        """Return the network that the run ends with: retrained if it was (`nas-gym retrain`), else the best one.
+
+        Raises:
+            RunError: There is none, or what is needed to use it is damaged or gone (`nas_gym.winner.load_winner`).
+        """
+        from nas_gym.winner import load_winner
+
+        return load_winner(self.path)
+
     def explanation(self, place: int = 0) -> list[str]:
         """Return what moved the controller at each decision of the best candidate (or of the next ones), in words."""
         best = self.best(place + 1)
@@ -174,6 +186,12 @@ class Run:
         """Return decisions as pairs of slot and choice."""
         known = self.content["slots"]
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
+
+    def score(self, evaluation: Evaluation) -> float:
+        """Return what the objective of the search says of an evaluation; of one without an accuracy, its proxy."""
+        if evaluation.accuracy is None and evaluation.proxy is not None:
+            return evaluation.proxy
+        return float(self._objective(evaluation))
 
     @property
     def _plan(self) -> Plan:
@@ -191,11 +209,6 @@ class Run:
             return named_objective(name)
         except (ConfigurationError, AttributeError):  # of somebody else's environment
             return accuracy()
-
-    def _score(self, evaluation: Evaluation) -> float:
-        if evaluation.accuracy is None and evaluation.proxy is not None:
-            return evaluation.proxy
-        return float(self._objective(evaluation))
 
     def _answers(self, keys: set[str]) -> dict[str, Answers]:
         place = self.settings.get("store") or self.path / RESULTS

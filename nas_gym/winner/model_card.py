@@ -130,7 +130,7 @@ def _metrics(card: Card) -> list[str]:
     lines += [f"| {' | '.join(row)} |" for row in rows]
     if not rows:
         return ["## How good it is", "", "Nothing has been measured."]
-    return [*lines, "", _INTERVALS]
+    return [*lines, "", _INTERVALS, *_touches(card.winner.content)]
 
 
 def _of_training(card: Card) -> list[Row]:
@@ -145,6 +145,7 @@ def _of_training(card: Card) -> list[Row]:
             words += ", mean with mirrored images (not what these files compute)"
         measured = f"{n:,} test images" if n else "test images"
         rows.append((words, f"{value:.4f}", _interval(wilson_interval(value, n)) if n else "not known", measured))
+    rows += _over_seeds(card.winner.content)
     confusion = found.get("confusion_matrix") or card.winner.content.get("confusion_matrix")
     if found.get("macro_f1") is not None:
         interval = _interval(macro_f1_interval(confusion)) if confusion else "not known"
@@ -156,6 +157,28 @@ def _of_training(card: Card) -> list[Row]:
         what = "accuracy by which it was chosen (± standard error; optimistic: it is the best of many)"
         rows.append((what, shown, "see ±", "validation images, as searched"))
     return rows
+
+
+def _over_seeds(content: Mapping[str, Any]) -> list[Row]:
+    """Return what several trainings of the network reached; nothing of a single one."""
+    spread = (content.get("over_seeds") or {}).get("test_accuracy") or {}
+    if spread.get("n", 1) < 2 or spread.get("sd") is None:
+        return []
+    shown = f"{spread['mean']:.4f} ± {spread['sd']:.4f}"
+    return [
+        (f"accuracy of {spread['n']} trainings (± standard deviation; this is the first)", shown, "see ±", "the same")
+    ]
+
+
+def _touches(content: Mapping[str, Any]) -> list[str]:
+    """Return how often test images were measured: every choice made after it makes the numbers optimistic."""
+    touched = content.get("test_touches")
+    if not touched:
+        return []
+    by_search = "once by the search and " if touched.get("by_the_search") else ""
+    n = touched.get("by_retrainings", 1)
+    times = "once by the final training" if n == 1 else f"by {n} final trainings, one after the other"
+    return ["", f"Test images were measured {by_search}{times}; nothing was chosen by them within a training."]
 
 
 def _of_file(one: "Exported") -> Iterable[Row]:

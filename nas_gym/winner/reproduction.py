@@ -42,7 +42,7 @@ def retrain_command(request: Mapping[str, Any], run_dir: str = "RUN") -> str:
     for name, value in request.items():
         if name == "recipe":
             for key, setting in dict(value).items():
-                words += ["--recipe", f"{key}={_value(setting)}"]
+                words += ["--recipe-arg", f"{key}={_value(setting)}"]
         elif isinstance(value, list | tuple):
             for one in value:
                 words += [f"--{name.replace('_', '-')}", str(one)]

@@ -146,7 +146,13 @@ def test_the_cards_commands_are_those_of_the_run(card: str) -> None:
 def test_a_network_trained_for_long_is_told_as_such(searched: Path, written: RunExport) -> None:
     winner = load_winner(searched)
     known = {"test_accuracy": 0.9, "plain_accuracy": 0.88, "test_images": 1000, "macro_f1": 0.875}
-    content = {"key": winner.candidate.key, "request": {"top": 3}, "data": {"training_images": 5, "test_images": 6}}
+    content = {
+        "key": winner.candidate.key,
+        "request": {"top": 3},
+        "data": {"training_images": 5, "test_images": 6},
+        "over_seeds": {"test_accuracy": {"mean": 0.91, "sd": 0.004, "n": 3}},
+        "test_touches": {"by_the_search": 1, "by_retrainings": 2},
+    }
     matrix = [[70, 5], [15, 10]]
     metrics = {**winner.metrics, **known, "calibration_error": 0.02, "confusion_matrix": matrix}
     longer = replace(winner, retrained=True, metrics=metrics, content=content)
@@ -167,6 +173,8 @@ def test_a_network_trained_for_long_is_told_as_such(searched: Path, written: Run
     assert f"accuracy, without mirrored images | 0.8800 | {low:.4f} to {high:.4f} | 1,000 test images" in measured
     assert "mean with mirrored images (not what these files compute) | 0.9000" in measured
     assert re.search(r"macro-F1 \| 0.8750 \| 0\.\d{4} to 0\.\d{4}", measured)
+    assert "accuracy of 3 trainings (± standard deviation; this is the first) | 0.9100 ± 0.0040" in measured
+    assert "measured once by the search and by 2 final trainings, one after the other" in measured
     assert "expected calibration error | 0.0200" in measured and "calibration" not in section(card, "Limits")
     assert "nas-gym retrain RUN --top 3" in section(card, "How to reproduce it")
     assert "CC0 (as stated by whoever exported the model)" in section(card, "Data")

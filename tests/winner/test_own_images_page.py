@@ -80,6 +80,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
     assert written == {"model.onnx", "model.pt2", "predict.py", "network.png", "model_card.md"}
     card = (tmp_path / "runs" / "mine" / "export" / "model_card.md").read_text(encoding="utf-8")
     assert "`cup`, `plate`" in card and "my own photographs" in card
+    assert "trained for long after it" in card and "nas-gym retrain RUN" in card
     told = outputs["nas-gym predict"]
     rows = [line.split()[:2] for line in told.splitlines()[2:]]
     assert len(rows) == 10 and "[resized from" in told

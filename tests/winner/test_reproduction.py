@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from nas_gym.cli import app
 from nas_gym.errors import RunError
 from nas_gym.winner.reproduction import retrain_command, search_command
+from nas_gym.winner.request import Request
 from nas_gym_agents import runner
 from nas_gym_agents.settings import SearchSettings
 
@@ -70,5 +71,28 @@ def test_what_no_command_can_say() -> None:
 def test_a_retraining_is_written_with_all_that_was_asked() -> None:
     request = {"top": 3, "minutes": None, "also": ["a b", "c"], "width": 2.0, "recipe": {"flip": False}}
     assert retrain_command(request) == (
-        "nas-gym retrain RUN --top 3 --also 'a b' --also c --width 2.0 --recipe flip=false"
+        "nas-gym retrain RUN --top 3 --also 'a b' --also c --width 2.0 --recipe-arg flip=false"
     )
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(),
+        Request(top=1, repeats=2, epochs=4, seeds=3, also=("digits", "/a place/x.npz"), width=2.5, depth=2),
+        Request(minutes=3.5, width="auto", recipe={"flip": True, "learning_rate": 0.2, "optimizer": "adam"}),
+    ],
+    ids=["defaults", "everything", "by time"],
+)
+def test_a_retraining_is_read_as_it_was(request_: Request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    caught: list[Request] = []
+
+    def retrain(run: Path, request: Request, *_: Any) -> None:
+        caught.append(request)
+        raise RunError("seen")
+
+    monkeypatch.setattr("nas_gym.winner.retraining.retrain", retrain)
+    words = shlex.split(retrain_command(request_.to_json(), str(tmp_path)))[1:]
+    result = CliRunner().invoke(app, words)
+    assert "seen" in result.stderr, result.output
+    assert caught == [request_]

@@ -14,8 +14,11 @@ from rich.console import Console
 from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
+from nas_gym.explain_commands import explain
 from nas_gym.export_commands import export, predict
+from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
+from nas_gym.tensorboard.command import tensorboard
 from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
@@ -27,6 +30,9 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(explain)
+app.command()(tensorboard)
+app.command()(report)
 app.command()(retrain)
 app.command()(export)
 app.command()(predict)
@@ -90,6 +96,9 @@ def search(
         int, typer.Option(help="Best networks to train again before one is named; beyond the budget.")
     ] = 3,
     confirm_repeats: Annotated[int, typer.Option(help="How often each of them.")] = 2,
+    wandb: Annotated[
+        str | None, typer.Option(help="Also tell Weights & Biases, in this project; the extra nas-gym[wandb].")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search: build, train and explain networks until the budget is spent."""
@@ -139,6 +148,7 @@ def search(
     with reporting(resume=place):
         from nas_gym import progress
         from nas_gym_agents import runner
+        from nas_gym_agents.wandb_writer import Wandb
 
         def begun(advice: str) -> None:
             errors.print(f"searching {env} with {agent}; run directory {place}", markup=False)
@@ -146,7 +156,8 @@ def search(
                 errors.print(advice, markup=False)
 
         with progress.shown(errors) as watch:
-            summary = runner.search(settings, place, workers=placed, watch=watch, begun=begun)
+            told = None if wandb is None else Wandb(wandb, _tell)
+            summary = runner.search(settings, place, workers=placed, watch=watch, begun=begun, wandb=told)
         _report(place, summary, as_json)
 
 
@@ -166,7 +177,7 @@ def resume(
 
         with progress.shown(errors) as watch:
             placed = None if workers is None else runner.placed_again(run, workers)
-            summary = runner.resume(run, workers=placed, watch=watch, retry_failed=retry_failed)
+            summary = runner.resume(run, workers=placed, watch=watch, retry_failed=retry_failed, tell=_tell)
         _report(run, summary, as_json)
 
 
@@ -263,6 +274,10 @@ def parse_pairs(pairs: list[str], option: str) -> dict[str, Any]:
         except ValueError:
             parsed[name] = text
     return parsed
+
+
+def _tell(sentence: str) -> None:
+    errors.print(sentence, markup=False)
 
 
 def _free_place(name: str) -> Path:

@@ -157,7 +157,7 @@ def _boxes(space: SearchSpace, prefix: Prefix) -> list[_Box]:
             action, text = decided[index]
             size, _, note = text.partition(" · ")
             choice, share = slot.choices[action], action / max(len(slot.choices) - 1, 1)
-            boxes.append(_Box(slot.name, "decided", *place, choice, _kind(slot.name, choice), size, note, share))
+            boxes.append(_Box(slot.name, "decided", *place, choice, kind_of(slot.name, choice), size, note, share))
         elif following is None or index < following:
             boxes.append(_Box(slot.name, "left out", *place))
         else:
@@ -165,7 +165,8 @@ def _boxes(space: SearchSpace, prefix: Prefix) -> list[_Box]:
     return boxes
 
 
-def _kind(slot: str, choice: str) -> str:
+def kind_of(slot: str, choice: str) -> str:
+    """Return what sort of operation a choice is: one of `COLOURS`."""
     if slot == "activation":
         return slot
     number = re.fullmatch(r"[-+.e\d]+", choice)
@@ -218,7 +219,7 @@ def _draw_header(axes: "Axes", boxes: list[_Box], shape: Shape, evaluation: Eval
     if not evaluation.ok:
         _write(axes, right, 40, shown, 12, 520, lines=2, weight="bold", ha="right", color=COLOURS["stop"])
         return
-    _write(axes, right, 32, shown, 16, 400, weight="bold", ha="right", color=COLOURS["fully connected"])
+    _write(axes, right, 32, shown, 16, 500, weight="bold", ha="right", color=COLOURS["fully connected"])
     _write(axes, right, 60, " · ".join(rest), 10, 400, ha="right", color=_PALE)
 
 
@@ -291,7 +292,7 @@ def _draw_glyph(axes: "Axes", box: _Box, x: float, y: float, colour: str, larges
 
 
 def _draw_legend(axes: "Axes", space: SearchSpace, height: float) -> None:
-    present = {_kind(slot.name, choice) for slot in space.slots for choice in slot.choices}
+    present = {kind_of(slot.name, choice) for slot in space.slots for choice in slot.choices}
     shown = [kind for kind in COLOURS if kind in present]
     room = (_WIDTH - 2 * _MARGIN) / max(sum(len(kind) + 4 for kind in shown), 1)  # pixels for one letter
     x = float(_MARGIN)

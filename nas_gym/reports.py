@@ -16,7 +16,7 @@ from nas_gym import standard_error
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Evaluation
 from nas_gym.run import Ranked, Run
-from nas_gym.run_directory import DECISIONS, FIGURES, POLICY, TENSORBOARD
+from nas_gym.run_directory import DECISIONS, FIGURES, POLICY
 
 PACKAGES = (
     "nas-gym",
@@ -202,7 +202,9 @@ def _print_next(run: Run, console: Console) -> None:
     path = run.path
     console.print("\n[bold]Where to look next[/bold]")
     rows = [
-        (f"tensorboard --logdir {path / TENSORBOARD}", "curves, attributions, pictures"),
+        (f"nas-gym tensorboard {path}", "every decision step by step, curves, pictures"),
+        (f"nas-gym explain {path}", "what decisions earned, what taught the policy, what mattered over all"),
+        (f"nas-gym report {path}", "all of it on one page"),
         (f"python -c \"import nas_gym; print(nas_gym.load('{path}').decisions)\"", "every decision, as a data frame"),
         (str(path / DECISIONS), "the decision log (Parquet)"),
     ]

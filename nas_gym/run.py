@@ -187,8 +187,13 @@ class Run:
         known = self.content["slots"]
         return tuple((known[s]["name"], known[s]["choices"][a]) for a, s in zip(actions, slots, strict=True))
 
+    def evaluations(self) -> list[Evaluation]:
+        """Return all evaluations of the run's candidates that its store holds: failures, repeats, confirmations too."""
+        answers = self._answers({episode.key for episode in self.history if episode.key is not None})
+        return [evaluation for one in answers.values() for evaluation in one.evaluations.values()]
+
     def score(self, evaluation: Evaluation) -> float:
-        """Return what the objective of the search says of an evaluation; of one without an accuracy, its proxy."""
+        """Return what the run's objective makes of an evaluation; its proxy, where that stands in for the accuracy."""
         if evaluation.accuracy is None and evaluation.proxy is not None:
             return evaluation.proxy
         return float(self._objective(evaluation))

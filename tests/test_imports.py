@@ -29,6 +29,7 @@ FRONT_DOORS = {
     "bench_commands.py",
     "export_commands.py",
     "winner_commands.py",
+    "explain_commands.py",
 }
 LIGHT = [
     *("__init__.py", "registration.py", "operations.py", "canonical.py", "architecture.py", "errors.py"),

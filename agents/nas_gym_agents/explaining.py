@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain.record import FORCED, ILLEGAL, OUT_OF_BUDGET, UNEXPLAINED, Decision
-from nas_gym_agents.attribution import Attributions, attribute, log_probabilities
+from nas_gym_agents.attribution import Attributions, Options, attribute, log_probabilities
 from nas_gym_agents.explanation_budget import ExplanationBudget
+from nas_gym_agents.explanation_checks import Check, run_checks
 from nas_gym_agents.late_rewards import LATE_REWARD
 from nas_gym_agents.recording_face import Face
+
+LEAST_CHECKED = 16  # decisions
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
     batch = Batch.of(rollout)
     if batch.masks is None:
         face.unmasked()
-    started = time.perf_counter()
+    started = time.thread_time()
     logps = _log_probabilities(policy, batch, face)
     if rollout[0].logps is not None:
         logps = np.stack([s.logps for s in rollout if s.logps is not None])
@@ -123,7 +126,7 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
         decisions = [_with_policy(d, own) for d, own in zip(decisions, logps, strict=True)]
     chances = budget.chances(batch.episodes, batch.rewards)
     chosen = np.flatnonzero(chances)
-    found = _attributions(policy, batch.only(chosen), face) if len(chosen) else None
+    found = _attributions(policy, batch.only(chosen), face, version) if len(chosen) else None
     if face.note:
         return decisions
     for place, chance in enumerate(chances):
@@ -132,8 +135,38 @@ def explained(rollout: list[Seen], policy: Any, face: Face, budget: ExplanationB
     if found is not None:
         for row, place in enumerate(chosen.tolist()):
             decisions[place] = with_attributions(decisions[place], found, row)
-    budget.took(time.perf_counter() - started, len(chosen))
+    budget.took(time.thread_time() - started, len(chosen))
     return decisions
+
+
+def checked(rollout: list[Seen], policy: Any, face: Face, version: int) -> list[Check]:
+    """Return the checks of a policy's attributions on the decisions of a rollout; none where there are too few.
+
+    Args:
+        rollout: Not empty.
+        policy: As it acted.
+        face: Of the environment.
+        version: Of the policy.
+    """
+    batch = Batch.of(rollout)
+    baseline = face.baseline
+    if baseline is None or face.note or len(rollout) < LEAST_CHECKED:
+        return []
+    found = _attributions(policy, batch, face, version)
+    if found is None:
+        return []
+    acted = np.array([seen.logp for seen in rollout])
+    return run_checks(
+        policy,
+        batch.observations,
+        batch.actions,
+        batch.masks,
+        found,
+        baseline=baseline,
+        groups=face.groups,
+        acted_logp=acted,
+        seed=version,
+    )
 
 
 def _log_probabilities(policy: Any, batch: Batch, face: Face) -> NDArray[np.float64] | None:
@@ -146,7 +179,7 @@ def _log_probabilities(policy: Any, batch: Batch, face: Face) -> NDArray[np.floa
         return None
 
 
-def _attributions(policy: Any, batch: Batch, face: Face) -> Attributions | None:
+def _attributions(policy: Any, batch: Batch, face: Face, seed: int) -> Attributions | None:
     baseline = face.baseline
     if baseline is None or face.note:
         return None
@@ -154,7 +187,9 @@ def _attributions(policy: Any, batch: Batch, face: Face) -> Attributions | None:
         face.refuse(f"observations have shape {batch.observations.shape[1:]}, the encoder's {baseline.shape}")
         return None
     try:
-        return attribute(policy, batch.observations, batch.actions, batch.masks, baseline=baseline, groups=face.groups)
+        chosen = batch.observations, batch.actions, batch.masks
+        options = Options(seed=seed)
+        return attribute(policy, *chosen, baseline=baseline, groups=face.groups, options=options)
     except ConfigurationError as error:
         face.refuse(str(error))
         return None
@@ -198,13 +233,21 @@ def _with_policy(decision: Decision, logps: NDArray[np.float64]) -> Decision:
 def with_attributions(decision: Decision, found: Attributions, i: int) -> Decision:
     """Return a decision with the i-th attributions."""
     logp = float(found.log_probabilities[i, decision.action])
+    exact = found.explainer[i] == "exact_shapley"
     return replace(
         decision,
         phi0=float(found.phi0[i]),
         phi=found.phi[i],
+        phi0_actions=found.phi0_actions[i],
+        phi_actions=found.phi_actions[i],
+        phi_std_err=None if exact else found.std_err[i],
+        value0=float(found.value0[i]),
+        value_phi=found.value_phi[i],
         residual=abs(float(found.phi0[i] + found.phi[i].sum()) - logp),
         n_players=int(found.n_players[i]),
-        n_evaluations=2 ** int(found.n_players[i]),
+        n_evaluations=int(found.n_evaluations[i]),
+        explainer=found.explainer[i],
+        baseline=found.baseline,
         flags=decision.flags & ~(UNEXPLAINED | OUT_OF_BUDGET),
     )
 

@@ -32,7 +32,7 @@ def check_explain(explain: str) -> Explain:
 
 @dataclass
 class ExplanationBudget:
-    """Keeps the seconds of explaining under a share of the seconds of the search.
+    """Keeps the seconds of attributions under a share of the seconds of the search; checks of them are not counted.
 
     While there is time, every decision is explained. When it is short, whole episodes are: the one with the best reward
     of the rollout, the latest one, then as many others as fit, drawn at random, so that averages can be weighted by
@@ -43,7 +43,8 @@ class ExplanationBudget:
         share: Of the search's seconds, in (0, 1].
         clock: The search's seconds so far; None: wall-clock seconds since this object was made.
         seed: Of the draws.
-        seconds: What explaining has taken so far; the caller adds to it (`took`).
+        seconds: Processor seconds that explaining has taken so far; the caller adds to it (`took`). Other work on the
+            machine does not count, so that a short search is explained whole on a busy one, too.
 
     Raises:
         ConfigurationError: There is no such mode, or the share is out of range.

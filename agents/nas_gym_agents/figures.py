@@ -1,18 +1,15 @@
 """Pictures of a search: heat maps of policy and attributions, shap's plots of the decisions, learning curves.
 
 All functions are pure: from rows of the decision log (`nas_gym.explain.read_decisions`) and its header to matplotlib
-figures that pyplot does not know, so there is nothing to close. shap draws through pyplot; `_drawn_by_shap` lends it a
+figures that pyplot does not know, so there is nothing to close. shap draws through pyplot; `drawn_by_shap` lends it a
 figure and leaves pyplot's figures, its backend, its settings and the random generators as they were.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
@@ -20,8 +17,8 @@ from matplotlib.patches import FancyArrow
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from nas_gym.explain.pictures import drawn_by_shap
 from nas_gym.explain.record import FORCED, UNEXPLAINED, Header, unpack_mask
-from nas_gym.randomness import isolated_generators
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,13 +33,6 @@ LETTER = 0.085  # inches, at the size of the labels
 MOST_DOTS = 1_000
 POSITIVE, NEGATIVE = "#ff0051", "#008bfb"  # shap's
 PRIOR = "prior preference"
-
-
-def png(figure: Figure, dpi: int = 100) -> bytes:
-    """Return a figure as a PNG, cropped to what is drawn."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15, facecolor="white")
-    return buffer.getvalue()
 
 
 def action_shares(decisions: "pd.DataFrame", header: Header) -> NDArray[np.float64]:
@@ -198,7 +188,7 @@ def _waterfall(row: Mapping[Any, Any], header: Header) -> Figure:
     names = [header.groups[g] for g in groups] or [PRIOR]
     data = [_choice(header, g, row["observation"][g] - 1) for g in groups] or ["nothing decided"]
     start = row["phi0"] if groups else row["log_uniform"]
-    with _drawn_by_shap() as (shap, figure):
+    with drawn_by_shap() as (shap, figure):
         one = shap.Explanation(values, start, np.array(data, dtype=object), feature_names=names)
         if groups:  # shap fits its scale to what is there; the invisible bar leaves room for its numbers
             steps = np.cumsum([row["log_uniform"], prior, *values[np.argsort(np.abs(values))]])
@@ -254,7 +244,7 @@ def _name_ends(figure: Figure, row: Mapping[Any, Any], header: Header) -> None:
 
 def attribution_bar(decisions: "pd.DataFrame", header: Header) -> Figure:
     """Return shap's bar plot: the mean absolute attribution of every group over the explained decisions."""
-    with _drawn_by_shap() as (shap, figure):
+    with drawn_by_shap() as (shap, figure):
         axes = shap.plots.bar(_explanation(shap, explained(decisions), header), max_display=None, show=False)
     axes.set_xlabel("mean |attribution|, in nats of log-probability", fontsize=11)
     return figure
@@ -266,7 +256,7 @@ def attribution_beeswarm(decisions: "pd.DataFrame", header: Header) -> Figure:
     The colour is the probability that the policy gave the choice.
     """
     style = {"color": colormaps[COLOURS], "color_bar_label": "probability of the choice"}
-    with _drawn_by_shap() as (shap, figure):
+    with drawn_by_shap() as (shap, figure):
         latest = _explanation(shap, explained(decisions).iloc[-MOST_DOTS:], header)
         axes = shap.plots.beeswarm(latest, max_display=None, show=False, **style)
     axes.set_xlabel("attribution, in nats of log-probability", fontsize=11)
@@ -316,28 +306,3 @@ def _slot(row: Mapping[Any, Any], header: Header) -> str:
 def _choice(header: Header, slot: int, choice: int) -> str:
     known = 0 <= slot < len(header.choices) and 0 <= choice < len(header.choices[slot])
     return header.choices[slot][choice] if known else f"choice {choice}"
-
-
-@contextmanager
-def _drawn_by_shap() -> Iterator[tuple[Any, Figure]]:
-    """Give shap, and a figure that is pyplot's current one for as long as the context lasts."""
-    import matplotlib
-    from matplotlib import pyplot
-    from matplotlib._pylab_helpers import Gcf
-    from matplotlib.backend_bases import FigureManagerBase
-
-    figure, active, interactive = Figure(), Gcf.get_active(), matplotlib.is_interactive()
-    number = 1 + max(pyplot.get_fignums(), default=0)
-    manager = FigureManagerBase(FigureCanvasAgg(figure), number)
-    with isolated_generators(0), matplotlib.rc_context():
-        import shap
-
-        Gcf.set_active(manager)
-        try:
-            yield shap, figure
-        finally:
-            Gcf.figs.pop(number, None)
-            if active is not None:
-                Gcf.set_active(active)
-            if interactive:
-                pyplot.ion()

@@ -1,13 +1,17 @@
 """What a search is made of: budget, agent, environment, evaluators, workers."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nas_gym.data import Dataset
 from nas_gym.evaluation import Evaluator, StoredEvaluator, SuccessiveHalving, TabularEvaluator
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.warm_start import read_warm_start
 from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv, Budget
+
+if TYPE_CHECKING:
+    from nas_gym.evaluation.training import TrainingEvaluator
 
 
 class Parts:
@@ -38,6 +42,36 @@ class Parts:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def trainer(self) -> "TrainingEvaluator | None":
+        """What trains; None where nothing is trained."""
+        from nas_gym.evaluation.training import TrainingEvaluator
+
+        return self.evaluator if isinstance(self.evaluator, TrainingEvaluator) else None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What is known of the data, JSON-ready: names and sizes; empty where the evaluator has none."""
+        if isinstance(self.evaluator, TabularEvaluator):
+            table = self.evaluator.table
+            known = {
+                name: value for name, value in table.facts.items() if isinstance(value, str) and name != "identity"
+            }
+            trained_on = table.facts.get("data")
+            known |= {"data": trained_on["name"]} if isinstance(trained_on, dict) and "name" in trained_on else {}
+            return {"table": table.name, "rows": len(table), "facts": known}
+        dataset = getattr(self.evaluator, "dataset", None)
+        if not isinstance(dataset, Dataset):
+            return {}
+        parts = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+        return {
+            "name": dataset.name,
+            "input_shape": list(dataset.input_shape),
+            "classes": dataset.n_classes,
+            "fingerprint": dataset.fingerprint,
+            **parts,
+        }
 
     @property
     def halved(self) -> bool:

@@ -1,5 +1,6 @@
-"""The hook: every decision recorded with its exact attribution."""
+"""The hook: every decision recorded with its attribution."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from nas_gym.explain.record import UNEXPLAINED, UNFINISHED, Decision, DecisionLog
 from nas_gym_agents.agent import Taken
-from nas_gym_agents.explaining import Seen, explained, flags_of, key_of, log_uniform
+from nas_gym_agents.explaining import Seen, checked, explained, flags_of, key_of, log_uniform
 from nas_gym_agents.explanation_budget import SHARE, Explain, ExplanationBudget
+from nas_gym_agents.explanation_checks import Check
 from nas_gym_agents.recording_face import Face
 from nas_gym_agents.recurrent import is_recurrent, recurrent_log_probabilities
+from nas_gym_agents.updates import UpdateLedger
 
 
 class DecisionReader(Protocol):
@@ -29,14 +32,19 @@ class DecisionReader(Protocol):
 
 
 class DecisionRecorder(BaseCallback):
-    """Records every decision of a controller, with exact Shapley values of why it was taken.
+    """Records every decision of a controller, with Shapley values of what moved the policy to take it.
 
     For stable-baselines3's PPO and sb3-contrib's MaskablePPO it is a callback: ``model.learn(…, callback=recorder)``.
     Attributions are computed at the end of every rollout, before the update, with the weights that acted; the
     last, unfinished rollout counts too. For agents without a policy `record_episode` notes the same without policy
-    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment, one with
-    more than 14 slots, and a recurrent policy are recorded without attributions, and `Header.note` says so. An
-    episode that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
+    fields. Needs an environment whose encoder names its groups (`ArchitectureEnv`); any other environment and a
+    recurrent policy are recorded without attributions, and `Header.note` says so. The values are exact for up to 14
+    decided slots; beyond, they are sampled, and the decision's ``explainer`` and ``phi_std_err`` say so. An episode
+    that a call of ``learn`` leaves unfinished is closed as such, whatever the next call does.
+
+    Beside the log, a ledger keeps the updates of the policy (`nas_gym_agents.updates`), so that all of it can be
+    explained later. ``checks`` are those of the latest attributions that were checked, at versions 0, 1, 2, 4, 8, … of
+    the policy and at the end (`nas_gym_agents.explanation_checks`).
 
     Args:
         folder: Where the decision log goes; None: kept in memory. `frame` gives it as a pandas data frame.
@@ -61,6 +69,7 @@ class DecisionRecorder(BaseCallback):
         super().__init__()
         self.log = log if log is not None else DecisionLog(None if folder is None else Path(folder))
         self.budget = ExplanationBudget(explain, share, clock)
+        self.seconds = 0.0
         self.reader = reader
         self._episode = 0
         self._steps = 0
@@ -69,6 +78,8 @@ class DecisionRecorder(BaseCallback):
         self._rollout: list[Seen] = []
         self._open: dict[int, list[Decision]] = {}
         self._slots: dict[int, int] = {}
+        self.checks: list[Check] = []
+        self.ledger = UpdateLedger(self.log)
 
     def frame(self) -> Any:
         """Return all decisions so far as a pandas data frame (`nas_gym.explain.read_decisions`)."""
@@ -117,6 +128,7 @@ class DecisionRecorder(BaseCallback):
         for i in range(env.num_envs):
             if i not in self._slots or not self.model.num_timesteps:  # the environments were reset
                 self._slots[i] = self._first_slot(i)
+        self.ledger.begin(self.model)
 
     def _first_slot(self, env_index: int) -> int:
         """Return the slot that the next episode's first action fills."""
@@ -171,11 +183,13 @@ class DecisionRecorder(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         buffer = self.model.rollout_buffer  # type: ignore[attr-defined]
+        self.ledger.update(self.model, self._version, [seen.global_step for seen in self._rollout])
         self._flush(np.asarray(buffer.advantages))
         self._version += 1
 
     def _on_training_end(self) -> None:
         """Record what the last, unfinished rollout left; a stopping callback skips ``_on_rollout_end``."""
+        self.ledger.end(self.model)
         self._flush(None)
         left: list[Decision] = []
         for kept in self._open.values():
@@ -188,12 +202,16 @@ class DecisionRecorder(BaseCallback):
         rollout, self._rollout = self._rollout, []
         if not rollout:
             return
-        before = self.budget.seconds
+        started = time.thread_time()
         decisions = explained(rollout, self.model.policy, self._face_now, self.budget, self._version)
         if advantages is not None and advantages.size == len(rollout):
             flat = advantages.reshape(-1)
             decisions = [replace(d, advantage=float(a)) for d, a in zip(decisions, flat, strict=True)]
-        seconds = self.budget.seconds - before
+        if advantages is None or self._version & (self._version - 1) == 0:  # versions 0, 1, 2, 4, 8, … and the last
+            found = checked(rollout, self.model.policy, self._face_now, self._version)
+            self.checks = found or self.checks
+        seconds = time.thread_time() - started
+        self.seconds += seconds
         finished: list[Decision] = []
         for place, seen in enumerate(rollout):
             episode = self._open.setdefault(seen.env_index, [])

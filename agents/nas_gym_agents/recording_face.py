@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_gym.explain.record import Header
-from nas_gym.explain.shapley import MOST_PLAYERS
 from nas_gym_agents.attribution import Groups
 
 
@@ -36,8 +35,6 @@ class Face:
             self.note = "no attributions: the environment names no groups of its observation (no encoder)"
         elif not self.n_actions:
             self.note = f"no attributions: the action space is {action_space}, not Discrete"
-        elif len(self.groups) > MOST_PLAYERS:
-            self.note = f"no attributions: the space has {len(self.groups)} slots, exact values take {MOST_PLAYERS}"
 
     def refuse(self, reason: str) -> None:
         """Note why there are no attributions, once."""

@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
-from nas_gym.evaluation import FULL, Evaluation, StoredEvaluator, TabularEvaluator
+from nas_gym.evaluation import FULL, Evaluation, StoredEvaluator
 from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.explain.record import DecisionLog
 from nas_gym.history import Episode, HistoryFile, read_history
-from nas_gym.run import Ranked, Run
+from nas_gym.run import Run
 from nas_gym.run_directory import (
     CHECKPOINTS,
     DECISIONS,
     DERIVED,
-    FIGURES,
     HISTORY,
     POLICY,
     REBUILD,
@@ -31,22 +29,17 @@ from nas_gym.run_directory import (
     read_run_file,
 )
 from nas_gym.store import ResultStore
-from nas_gym.weights import BestWeights, read_module
+from nas_gym.weights import BestWeights
+from nas_gym_agents import wandb_writer
 from nas_gym_agents.confirmation import Confirmation, confirm
+from nas_gym_agents.ending import Ending
 from nas_gym_agents.parts import Parts
 from nas_gym_agents.recorder import DecisionRecorder
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
+from nas_gym_agents.wandb_writer import Wandb, check_wandb
 from nas_gym_agents.watched import Watched
 from nas_gym_agents.workers import Workers
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from nas_gym.evaluation.training import TrainingEvaluator
-
-NETWORK_PICTURE = "network.png"
-EXPLANATION_PICTURE = "explained.png"
 
 
 @dataclass
@@ -85,6 +78,7 @@ def search(
     workers: Workers | None = None,
     watch: Watch | None = None,
     begun: Callable[[str], None] | None = None,
+    wandb: Wandb | None = None,
 ) -> dict[str, Any]:
     """Run a search in a directory and return its summary (``search --json``).
 
@@ -96,17 +90,21 @@ def search(
         workers: Where the trainings happen; None: in this process.
         watch: Called after every episode.
         begun: Called once the settings are found good and the directory is made, with advice or an empty text.
+        wandb: What to tell Weights & Biases; None: nothing, unless the run that is there was told of already.
 
     Raises:
         NasGymError: A setting or the place can't be used; nothing was written.
     """
     RunDirectory.check(path, settings.to_json())
+    if wandb is not None:
+        check_wandb(wandb.project)
     parts = Parts(settings, workers or Workers())
     facts = {
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
         "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
         "workers": parts.workers.to_json(),
+        "data": parts.data,
     }
     if parts.warm_start is not None:
         facts["warm_start"] = parts.warm_start.to_json()
@@ -117,11 +115,18 @@ def search(
         raise
     if begun is not None:
         begun(parts.workers.advice(parts.evaluator))
-    return _in(run, parts, watch, retry_failed=False)
+    if wandb is not None and wandb_writer.FACT not in run.content:
+        run.content[wandb_writer.FACT] = wandb_writer.new_fact(wandb.project, run.content["settings_hash"])
+    return _in(run, parts, watch, retry_failed=False, tell=wandb.tell if wandb is not None else None)
 
 
 def resume(
-    path: Path, *, workers: Workers | None = None, watch: Watch | None = None, retry_failed: bool = False
+    path: Path,
+    *,
+    workers: Workers | None = None,
+    watch: Watch | None = None,
+    retry_failed: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Go on with a search that was stopped or killed, and return its summary.
 
@@ -133,6 +138,7 @@ def resume(
         workers: Where the trainings happen; None: where they did before.
         watch: Called after every episode, replayed ones included.
         retry_failed: Whether failed trainings are tried again; the history may then change.
+        tell: Is given what is to be said of Weights & Biases, where the run was told of there.
 
     Raises:
         NasGymError: The directory is no run, is in use, or no longer fits its data or settings.
@@ -144,7 +150,7 @@ def resume(
     except BaseException:
         run.close()
         raise
-    return _in(run, parts, watch, retry_failed=retry_failed)
+    return _in(run, parts, watch, retry_failed=retry_failed, tell=tell)
 
 
 def placed_again(path: Path, workers: str) -> Workers:
@@ -156,7 +162,14 @@ def placed_again(path: Path, workers: str) -> Workers:
     return Workers.from_json({**read_run_file(path).get("workers", {}), "workers": workers})
 
 
-def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: bool) -> dict[str, Any]:
+def _in(
+    run: RunDirectory,
+    parts: Parts,
+    watch: Watch | None,
+    *,
+    retry_failed: bool,
+    tell: Callable[[str], None] | None,
+) -> dict[str, Any]:
     with _stopping(run.path), ExitStack() as stack:
         stack.callback(run.close)
         stack.callback(parts.close)
@@ -173,7 +186,7 @@ def _in(run: RunDirectory, parts: Parts, watch: Watch | None, *, retry_failed: b
             )
         if run.content["result"] is not None and not retry_failed:
             return dict(run.content["result"])
-        return _Search(run, parts, watch, stack, retry_failed).run()
+        return _Search(run, parts, watch, stack, retry_failed, tell).run()
 
 
 @contextmanager
@@ -192,7 +205,13 @@ class _Search:
     """One process's share of a search: from the start, or from a replay, to the end."""
 
     def __init__(
-        self, run: RunDirectory, parts: Parts, watch: Watch | None, stack: ExitStack, retry_failed: bool
+        self,
+        run: RunDirectory,
+        parts: Parts,
+        watch: Watch | None,
+        stack: ExitStack,
+        retry_failed: bool,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._run, self._parts, self._watch = run, parts, watch
         self._started = time.monotonic()
@@ -208,8 +227,8 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
-        if parts.halved and self._trainer is not None and self._trainer.checkpoints is None:
-            self._trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
+        if parts.halved and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
+            self._parts.trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
@@ -217,8 +236,12 @@ class _Search:
         self._place = place = run.place_for_rebuilding() if self._replayed else run.path
         self._history = HistoryFile(place / HISTORY)
         self._log = DecisionLog(place / DECISIONS)
-        self._board = TensorBoardWriter(place / TENSORBOARD, space=env.space, settings=_flat(settings))
+        self._board = TensorBoardWriter(
+            place / TENSORBOARD, space=env.space, settings=_flat(settings), header=lambda: self._log.header
+        )
         stack.callback(self._close)
+        self._wandb = wandb_writer.of_run(run.path, run.content, tell)
+        self._also()
         run.update(state="running", result=None, workers=parts.workers.to_json())
 
     def run(self) -> dict[str, Any]:
@@ -241,7 +264,7 @@ class _Search:
         except KeyboardInterrupt:
             self._run.update(state="interrupted")
             raise
-        return self._finish(found.updates, confirmation)
+        return self._finish(found.updates, confirmation, recorder)
 
     def _search_seconds(self) -> float:
         """Return the seconds of this process and, since a replay is faster, those of the trainings that it replayed."""
@@ -250,18 +273,11 @@ class _Search:
     def _confirm(self) -> Confirmation | None:
         """Train the best networks again; None where nothing is trained, or nothing is asked for."""
         settings = self._parts.settings
-        if self._trainer is None or not settings.confirm or not settings.confirm_repeats:
+        if self._parts.trainer is None or not settings.confirm or not settings.confirm_repeats:
             return None
         best = [ranked.candidate for ranked in Run(self._run.path).best(settings.confirm)]
         repeats = settings.env_args.get("repeats", 1)
         return confirm(self._evaluator, best, settings.confirm_repeats, first=repeats) if best else None
-
-    @property
-    def _trainer(self) -> "TrainingEvaluator | None":
-        from nas_gym.evaluation.training import TrainingEvaluator
-
-        trainer = self._parts.evaluator
-        return trainer if isinstance(trainer, TrainingEvaluator) else None
 
     def _episode(
         self,
@@ -323,18 +339,26 @@ class _Search:
         self._history = HistoryFile(self._run.path / HISTORY)
         self._log.folder = self._run.path / DECISIONS
         self._board.reopen(self._run.path / TENSORBOARD)
+        self._also()
+
+    def _also(self) -> None:
+        """Have Weights & Biases told of what TensorBoard is told, unless it is a replay: that it was told before."""
+        if self._wandb is not None and not self._replayed:
+            self._board.also = self._wandb.scalars
 
     def _close(self) -> None:
         self._history.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.close()
         if self._replayed:  # stopped before the replay caught up: the old files stay
             shutil.rmtree(self._run.path / REBUILD, ignore_errors=True)
 
-    def _finish(self, updates: int, confirmation: Confirmation | None) -> dict[str, Any]:
+    def _finish(self, updates: int, confirmation: Confirmation | None, recorder: DecisionRecorder) -> dict[str, Any]:
         run, settings, tally = Run(self._run.path), self._parts.settings, self._tally
-        best = next(iter(run.best(1)), None)
+        ending = Ending(run, self._parts, self._store, self._weights, self._board)
         summary: dict[str, Any] = {
-            "best": None,
+            "best": ending.best(),
             "evaluations": tally.evaluations,
             "unique": tally.unique,
             "from_store": tally.from_store,
@@ -346,75 +370,15 @@ class _Search:
             "seed": settings.seed,
             "run_dir": str(self._run.path),
         }
-        if best is not None:
-            summary["best"] = {
-                "actions": list(best.actions),
-                "key": best.candidate.key,
-                "validation_accuracy": best.accuracy,
-                "validation_standard_error": best.standard_error,
-                "trainings": best.n,
-                **self._test(best.candidate),
-                "parameters": best.evaluation.parameters,
-                "macs": best.evaluation.macs,
-                "latency_ms": best.evaluation.latency_ms,
-                "latency_iqr_ms": best.evaluation.latency_iqr_ms,
-                "choices": dict(best.choices),
-                "hyperparameters": dict(best.candidate.hyperparameters),
-            }
-            self._draw(run, best)
+        if settings.explain != "none":
+            summary["explanations"] = ending.explain(recorder)
         self._board.close()
         summary["seconds"] = round(time.monotonic() - self._started, 3)
+        summary["explaining_seconds"] = round(recorder.seconds, 3)
         self._run.update(state="finished", result=summary)
+        if self._wandb is not None:
+            self._wandb.finish(summary)
         return summary
-
-    def _draw(self, run: Run, best: Ranked) -> None:
-        """Draw the end into TensorBoard, and the network and its explanation into pictures."""
-        from nas_gym.drawing import decision_figure
-        from nas_gym_agents.account_figure import account_figure
-
-        decisions, header = run.decisions, run.header
-        self._board.finish(best, decisions, header, run.explanation())
-        folder = self._run.path / FIGURES
-        folder.mkdir(exist_ok=True)
-        decision_figure(self._parts.env.space, best.actions, best.evaluation).savefig(folder / NETWORK_PICTURE)
-        mine = decisions[decisions["episode"] == best.episode]
-        if mine["phi"].notna().any():
-            title = "What moved the controller at each decision of the best network"
-            account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
-
-    def _test(self, candidate: Candidate) -> dict[str, Any]:
-        """Return the accuracy on the test split, touched here and nowhere else, and its standard error.
-
-        It is that of the network's first training, whose weights are kept; of a table it is the score, which has a name
-        then. Both are None without a training evaluator, or where a network of a shared store can't be trained here.
-        """
-        from nas_gym import standard_error
-
-        evaluator = self._parts.evaluator
-        if isinstance(evaluator, TabularEvaluator):
-            scored = {"test_accuracy": evaluator.score(candidate), "score": evaluator.table.default_score}
-            return scored | {"test_standard_error": None}
-        trainer, tested, error = self._trainer, None, None
-        if trainer is not None and (module := self._trained(trainer, candidate)) is not None:
-            tested = trainer.test_accuracy(module)
-            error = standard_error.of_share(tested, len(trainer.dataset.test))
-        return {"test_accuracy": tested, "test_standard_error": error}
-
-    def _trained(self, trainer: "TrainingEvaluator", candidate: Candidate) -> "nn.Module | None":
-        """Return the network after its first training, whose weights are kept from now on; None if that fails here."""
-        file = self._weights.find(candidate.key)
-        if file is not None:
-            module: nn.Module = read_module(file)
-            return module
-        # Trained by another search that shares the store, or not among the best by one training alone.
-        try:
-            module, _ = trainer.train(candidate)
-        except Exception:  # what another machine could train, this one may not: too little memory, too slow
-            return None
-        evaluation = self._store.get(self._parts.namespace, candidate.key, "full", 0)
-        if evaluation is not None:
-            self._weights.write(candidate, evaluation, module)
-        return module
 
 
 def _count(history: Path) -> int:

@@ -19,6 +19,7 @@ from nas_gym_envs import ArchitectureEnv, Budget
 DEFAULT_ENV = "nas_gym/Chain-Digits-v0"
 DEFAULT_AGENT = "maskable-ppo"
 DEFAULT_EVALUATIONS = 256
+IDLE_EPISODES = 1_000  # in a row, after which a search for distinct candidates ends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class SearchSettings:
 
     def make_budget(self) -> Budget:
         """Return a fresh budget; raises BudgetError."""
+        if self.evaluations is None:  # a policy that has converged asks for what it knows, at no charge
+            return Budget(unique=self.unique, idle_episodes=IDLE_EPISODES)
         return Budget(evaluations=self.evaluations, unique=self.unique)
 
     def make_agent(self) -> SearchAgent:

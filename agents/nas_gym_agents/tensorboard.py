@@ -7,22 +7,22 @@ Steps grow strictly within every tag; a value that would break that is left out:
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from stable_baselines3.common.logger import FormatUnsupportedError, KVWriter
 
-from nas_gym import standard_error
 from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, Decision, Header
 from nas_gym.explain.words import CLOSE_TO_CHANCE
 from nas_gym.spaces import SearchSpace, n_actions
+from nas_gym_agents.tensorboard_end import facts_table, pictures
+from nas_gym_agents.tensorboard_tab import TabWriter
+from nas_gym_agents.tensorboard_values import CHARTS, histogram, image, text
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     from nas_gym.evaluation import Evaluation
@@ -32,25 +32,12 @@ if TYPE_CHECKING:
 WINDOW = 16  # episodes that nas/mean_reward looks back
 MOST_CURVES = 64  # series under curves/
 HISTOGRAM_DECISIONS = 96  # per histogram, for agents without a policy
-MOMENTS = 4  # pictures of the policy over the search
 WALL_CLOCK = frozenset({"time/fps", "time/time_elapsed"})  # left out: a resumed search would show a replay's speed
 METRICS = ("nas/best_val_acc", "nas/best_reward", "nas/mean_reward", "nas/unique_evals", "nas/failures/all")
 
-CHARTS = {
-    "search": {
-        "validation accuracy": ["Multiline", ["nas/best_val_acc", "nas/val_acc$"]],
-        "reward": ["Multiline", ["nas/best_reward", "nas/mean_reward"]],
-        "failures": ["Multiline", ["nas/failures/.*"]],
-    },
-    "trainings": {
-        "validation curves of the best so far": ["Multiline", ["curves/evaluation_.*"]],
-        "validation accuracy by epoch": ["Multiline", ["nas/val_acc_epoch/.*"]],
-    },
-    "policy": {
-        "entropy by step": ["Multiline", ["policy/entropy/.*"]],
-        "mean |attribution| by slot": ["Multiline", ["xai/mean_abs_attr/.*"]],
-    },
-}
+
+ScalarReader = Callable[[int, Mapping[str, float]], None]
+"""Is given a step and numbers by tag."""
 
 
 class TensorBoardWriter(KVWriter):
@@ -62,9 +49,17 @@ class TensorBoardWriter(KVWriter):
         folder: Of the event file; made if it is missing.
         space: The search space.
         settings: What HParams shows.
+        header: Gives the header of the decision log, for the tab *NAS decisions*; None: the names of the space do.
     """
 
-    def __init__(self, folder: Path, *, space: SearchSpace, settings: Mapping[str, bool | int | float | str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        space: SearchSpace,
+        settings: Mapping[str, bool | int | float | str],
+        header: Callable[[], Header] | None = None,
+    ) -> None:
         self._space = space
         self._slots = [slot.name for slot in space.slots]
         self._started = time.perf_counter()
@@ -79,6 +74,8 @@ class TensorBoardWriter(KVWriter):
         self._best_accuracy = self._best_reward = -np.inf
         self._curves: dict[int, tuple[float, ...]] = {}  # by number of the evaluation, new candidates only
         self._first: dict[str, int] = {}  # from key to number of the evaluation
+        self._tab = TabWriter(self._add_values, space, settings, header)
+        self.also: ScalarReader | None = None  # is given the scalars that are written
         self.reopen(folder)
         self._write_settings(settings)
 
@@ -108,13 +105,15 @@ class TensorBoardWriter(KVWriter):
     # DecisionReader
 
     def decisions(self, decisions: Sequence[Decision]) -> None:
-        """Take decisions of finished episodes; here agents without a policy get their histograms of actions."""
+        """Take decisions of finished episodes: all for the tab; agents without a policy get histograms of actions."""
+        self._tab.decisions(decisions)
         self._pending += [decision for decision in decisions if decision.logp is None]
         if len(self._pending) >= HISTOGRAM_DECISIONS:
             self._flush_actions()
 
     def rollout(self, decisions: Sequence[Decision], seconds: float) -> None:
         """Take all decisions of one rollout, and the seconds that explaining them took."""
+        self._tab.rollout(decisions)
         self._seconds += seconds
         self._illegal_seen = self._illegal_seen or any(d.flags & ILLEGAL for d in decisions)
         free = [d for d in decisions if not d.flags & FORCED]
@@ -134,7 +133,7 @@ class TensorBoardWriter(KVWriter):
             scalars["xai/prior_preference"] = float(np.mean([(d.phi0 or 0.0) - d.log_uniform for d in explained]))
             scalars["xai/additivity_residual_max"] = max(d.residual or 0.0 for d in explained)
             moved = {f"xai/attr/{g}": phi[decided[:, i], i] for i, g in enumerate(groups) if decided[:, i].any()}
-            histograms |= {tag: _histogram(tag, values, 30) for tag, values in moved.items()}
+            histograms |= {tag: histogram(tag, values, 30) for tag, values in moved.items()}
         self._add(_end(decisions), scalars, histograms)
 
     def _actions(self, decisions: Sequence[Decision]) -> dict[str, "Summary.Value"]:
@@ -142,7 +141,7 @@ class TensorBoardWriter(KVWriter):
         steps = np.array([d.step for d in decisions])
         actions = np.array([d.action for d in decisions])
         tags = {f"actions/step{step}": actions[steps == step] for step in np.unique(steps)}
-        return {tag: _histogram(tag, taken, bins) for tag, taken in tags.items()}
+        return {tag: histogram(tag, taken, bins) for tag, taken in tags.items()}
 
     def _flush_actions(self) -> None:
         pending, self._pending = self._pending, []
@@ -161,6 +160,7 @@ class TensorBoardWriter(KVWriter):
             evaluation: Its evaluation; None after an illegal action.
             from_store: Evaluations so far that were answered without training.
         """
+        self._tab.episode(episode, evaluation)
         self._rewards.append(episode.reward)
         self._best_reward = max(self._best_reward, episode.reward)
         if episode.status != "ok":
@@ -217,45 +217,37 @@ class TensorBoardWriter(KVWriter):
             words: The account of the best candidate's decisions, by paragraph.
         """
         from nas_gym.drawing import architecture_table
-        from nas_gym_agents.figures import png
+        from nas_gym.explain.pictures import png
 
         self._flush_actions()
+        self._tab.words(best.episode, words)
         self._add_curve(self._first.get(best.candidate.key, 0))
         step = max(1, self._evaluations)
         if self._failures != self._told:  # there were some after the last evaluation
             self._add(step + 1, self._failed())
-        table = f"{_facts(best)}\n\n{architecture_table(best.candidate.architecture)}"
+        table = f"{facts_table(best)}\n\n{architecture_table(best.candidate.architecture)}"
         texts = {"best/table": table, "best/account": "\n\n".join(words)}
-        self._add(step, others={tag: _text(tag, text) for tag, text in texts.items()})
-        for step_shown, tag, figure in self._pictures(step, best, decisions, header):
-            self._add(step_shown, others={tag: _image(tag, png(figure))})
+        self._add(step, others={tag: text(tag, words_) for tag, words_ in texts.items()})
+        drawn = pictures(step, self._space, best, decisions, header, self._curves, self._first)
+        for step_shown, tag, figure in drawn:
+            self._add(step_shown, others={tag: image(tag, png(figure))})
         self._writer.file_writer.add_summary(self._session_end)
         self._writer.flush()
 
-    def _pictures(
-        self, step: int, best: "Ranked", decisions: "pd.DataFrame", header: Header
-    ) -> Iterator[tuple[int, str, "Figure"]]:
-        """Yield steps, tags and pictures, one at a time."""
-        from nas_gym.drawing import decision_figure
-        from nas_gym_agents import figures
+    # The tab
 
-        yield step, "best/architecture", decision_figure(self._space, best.actions, best.evaluation)
-        if self._curves:
-            yield step, "curves/all_trainings", figures.curves_figure(self._curves, self._first.get(best.candidate.key))
-        if header.slots and len(decisions):
-            no_policy = decisions["probabilities"].isna().all()
-            for rows in _moments(decisions):
-                tag = "actions/frequencies" if no_policy else "policy/action_probabilities"
-                yield int(rows["global_step"].max()) + 1, tag, figures.step_action_heatmap(rows, header)
-        mine = decisions[decisions["episode"] == best.episode]
-        if len(figures.explained(mine)):
-            yield step, "xai/mean_abs_attr_by_step", figures.group_step_heatmap(decisions, header)
-            yield step, "xai/mean_abs_attr_of_best", figures.attribution_bar(mine, header)
-            yield step, "xai/attributions", figures.attribution_beeswarm(decisions, header)
-            for place, (slot, figure) in enumerate(figures.attribution_waterfalls(mine, header), start=1):
-                yield step, f"best_decisions/{place:02d} {slot}", figure
+    def checks(self, checks: Sequence[Mapping[str, Any]]) -> None:
+        """Take the checks of the run's attributions (`nas_gym.tensorboard.records.checks_record`)."""
+        self._tab.checks(checks)
+
+    def credit(self, frame: "pd.DataFrame", views: Mapping[str, Any]) -> None:
+        """Take what decisions earned, by view (`nas_gym.tensorboard.records.credit_records`)."""
+        self._tab.credit(frame, views)
 
     # The event file
+
+    def _add_values(self, step: int, values: Mapping[str, "Summary.Value"]) -> None:
+        self._add(step, others=values)
 
     def _add(
         self,
@@ -274,6 +266,9 @@ class TensorBoardWriter(KVWriter):
         self._last |= dict.fromkeys(values, step)
         if values:
             self._writer.file_writer.add_summary(Summary(value=values.values()), step)
+        told = {tag: value for tag, value in (scalars or {}).items() if tag in values}
+        if told and self.also is not None:
+            self.also(step, told)
 
     def _write_settings(self, settings: Mapping[str, bool | int | float | str]) -> None:
         """Write the charts of several tags, and what HParams shows; its last part waits for the end."""
@@ -285,31 +280,6 @@ class TensorBoardWriter(KVWriter):
         experiment, start, self._session_end = hparams(named, dict.fromkeys(METRICS, 0.0))
         self._writer.file_writer.add_summary(experiment)
         self._writer.file_writer.add_summary(start)
-
-
-def _histogram(tag: str, values: NDArray[Any], bins: Any) -> "Summary.Value":
-    from torch.utils.tensorboard import summary
-
-    histogram: Any = summary.histogram  # untyped
-    value: Summary.Value = histogram(tag, values, bins).value[0]
-    return value
-
-
-def _text(tag: str, text: str) -> "Summary.Value":
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.text.metadata import create_summary_metadata
-    from tensorboard.util.tensor_util import make_tensor_proto
-
-    tensor = make_tensor_proto(np.array([text.encode()], dtype=object))
-    return Summary.Value(tag=tag, metadata=create_summary_metadata(tag, ""), tensor=tensor)
-
-
-def _image(tag: str, data: bytes) -> "Summary.Value":
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))  # of a PNG's header chunk
-    image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=data)
-    return Summary.Value(tag=tag, image=image)
 
 
 def _policy(free: Sequence[Decision]) -> dict[str, float]:
@@ -329,29 +299,3 @@ def _end(decisions: Sequence[Decision]) -> int:
 def _epochs(count: int) -> list[int]:
     """Return the epochs that get a chart, so that there are few: powers of two."""
     return [2**power for power in range(count.bit_length())]
-
-
-def _moments(decisions: "pd.DataFrame") -> Iterator["pd.DataFrame"]:
-    """Yield the decisions at `MOMENTS` moments, from the first to the last; three policies each."""
-    versions = np.unique(decisions["policy_version"])
-    width = min(3, len(versions))
-    for start in np.unique(np.linspace(0, len(versions) - width, MOMENTS).round().astype(int)):
-        yield decisions[decisions["policy_version"].isin(versions[start : start + width])]
-
-
-def _facts(best: "Ranked") -> str:
-    """Return what is known of the best candidate as Markdown tables."""
-    evaluation, candidate = best.evaluation, best.candidate
-    facts = [
-        ("validation accuracy", standard_error.shown(best.accuracy, best.standard_error)),
-        ("trainings", str(best.n)),
-        ("parameters", f"{evaluation.parameters:,}"),
-        ("multiply-accumulates", f"{evaluation.macs:,}"),
-        ("episode", str(best.episode)),
-        ("key", f"`{candidate.key}`"),
-    ]
-    tables = (("fact", "value", facts), ("decision", "choice", best.choices))
-    return "\n\n".join(
-        "\n".join([f"| {left} | {right} |", "| --- | --- |", *(f"| {a} | {b} |" for a, b in rows)])
-        for left, right, rows in tables
-    )

@@ -197,7 +197,7 @@ class DecisionLog:
         self.header = header
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / HEADER, json.dumps(header.to_json(), ensure_ascii=False, indent=1))
+            write_header(self.folder / HEADER, header)
 
     def append(self, decisions: Sequence[Decision]) -> None:
         """Add decisions as one part."""
@@ -206,17 +206,17 @@ class DecisionLog:
         if self.folder is None:
             self._memory.extend(decisions)
             return
-        import pyarrow.parquet as pq
-
-        part = self.folder / f"part-{self._parts:06d}.parquet"
+        write_part(self.folder / f"part-{self._parts:06d}.parquet", decisions)
         self._parts += 1
-        unfinished = part.with_suffix(".tmp")
-        pq.write_table(_table(decisions), unfinished)
-        unfinished.replace(part)
 
     def frame(self) -> "pd.DataFrame":
         """Return all decisions as a data frame; see `read_decisions`."""
         return read_decisions(self.folder) if self.folder is not None else _table(self._memory).to_pandas()
+
+
+def write_header(path: Path, header: Header) -> None:
+    """Write the header of a log, whole or not at all."""
+    write_atomically(path, json.dumps(header.to_json(), ensure_ascii=False, indent=1))
 
 
 def read_header(folder: Path) -> Header:
@@ -240,16 +240,39 @@ def read_decisions(folder: Path) -> "pd.DataFrame":
         RunError: The folder holds no log, or a damaged one.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     read_header(folder)
-    try:
-        tables = [pq.read_table(part, schema=_schema()) for part in sorted(folder.glob("part-*.parquet"))]
-    except (OSError, pa.ArrowException) as error:
-        raise RunError(
-            f"the decision log in {str(folder)!r} is damaged ({error}); nas-gym resume rebuilds it"
-        ) from None
+    tables = [_read_table(part) for part in sorted(folder.glob("part-*.parquet"))]
     return (pa.concat_tables(tables) if tables else _schema().empty_table()).to_pandas()
+
+
+def read_part(part: Path) -> "pd.DataFrame":
+    """Return the decisions of one file of a log, as `read_decisions` does.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    return _read_table(part).to_pandas()
+
+
+def write_part(part: Path, decisions: Iterable[Decision]) -> None:
+    """Write one file of a log whole or not at all."""
+    import pyarrow.parquet as pq
+
+    unfinished = part.with_suffix(".tmp")
+    pq.write_table(_table(decisions), unfinished)
+    unfinished.replace(part)
+
+
+def _read_table(part: Path) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(part, schema=_schema())
+    except (OSError, pa.ArrowException) as error:
+        folder = str(part.parent)
+        raise RunError(f"the decision log in {folder!r} is damaged ({error}); nas-gym resume rebuilds it") from None
 
 
 def unpack_mask(packed: bytes, n_actions: int) -> NDArray[np.bool_]:

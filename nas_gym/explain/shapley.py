@@ -5,7 +5,11 @@ Shapley 1953, "A value for n-person games": with N the players and v the value o
     phi_i = sum over S in N without i of |S|! (|N| - |S| - 1)! / |N|! * (v(S + i) - v(S)).
 
 A player's column of weights depends on nothing but the number of players, so that all values are one matrix
-product with the table.
+product with the table. Pairs are treated alike: Grabisch and Roubens 1999, "An axiomatic approach to the concept of
+interaction among players in cooperative games", definition 2, gives of players i and j
+
+    I_ij = sum over S in N without i, j of |S|! (|N| - |S| - 2)! / (|N| - 1)! * d_ij(S),
+    d_ij(S) = v(S + i + j) - v(S + i) - v(S + j) + v(S).
 """
 
 from functools import lru_cache
@@ -56,8 +60,49 @@ def shapley_values(table: NDArray[np.floating]) -> NDArray[np.float64]:
     Raises:
         ConfigurationError: The last axis is no power of two, or there are more than `MOST_PLAYERS` players.
     """
-    size = table.shape[-1]
+    return np.asarray(table, dtype=np.float64) @ _weights(_players(table)).T
+
+
+@lru_cache(maxsize=2)  # 12 MB each with 14 players
+def _pair_weights(n_players: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the pairs (i, j) with i < j, and the matrix M, float64 (n_pairs, 2**n), with I = M @ v."""
+    first, second = np.triu_indices(n_players, 1)
+    member = coalitions(n_players)
+    pair = member[:, first].astype(np.int64) + member[:, second]  # how many of the two are in, (2**n, n_pairs)
+    others = member.sum(1)[:, None] - pair
+    sizes = range(n_players - 1)
+    weights = np.array([factorial(s) * factorial(n_players - s - 2) for s in sizes] or [0], dtype=np.float64)
+    weights /= factorial(max(n_players - 1, 0))
+    matrix: NDArray[np.float64] = np.where(pair == 1, -1.0, 1.0) * weights[others]
+    return first, second, np.ascontiguousarray(matrix.T)
+
+
+def interactions(table: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the pairwise Shapley interaction indices of a game.
+
+    Positive: two players together gain more than the sum of what each gains alone; negative: they stand in for each
+    other. Unlike Shapley values they do not sum to ``table[..., -1] - table[..., 0]``.
+
+    Args:
+        table: See `shapley_values`.
+
+    Returns:
+        Shape (..., n, n), float64, symmetric, with zeros on the diagonal.
+
+    Raises:
+        ConfigurationError: The last axis is no power of two, or there are more than `MOST_PLAYERS` players.
+    """
+    n_players = _players(table)
+    first, second, weights = _pair_weights(n_players)
+    pairs = np.zeros((*table.shape[:-1], n_players, n_players))
+    pairs[..., first, second] = np.asarray(table, dtype=np.float64) @ weights.T
+    pairs[..., second, first] = pairs[..., first, second]
+    return pairs
+
+
+def _players(table: NDArray[np.floating]) -> int:
+    size: int = table.shape[-1]
     n_players = size.bit_length() - 1
     if size != 2**n_players:
         raise ConfigurationError(f"a table of coalitions has 2**n entries, got {size}")
-    return np.asarray(table, dtype=np.float64) @ _weights(n_players).T
+    return n_players

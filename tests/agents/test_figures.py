@@ -14,6 +14,7 @@ from matplotlib import pyplot
 from matplotlib.patches import FancyArrow, Rectangle
 
 from nas_gym.evaluation import HashEvaluator
+from nas_gym.explain import pictures
 from nas_gym.explain.record import Header, read_decisions, read_header
 from nas_gym.spaces import ChainSpace
 from nas_gym_agents import figures
@@ -84,7 +85,7 @@ def test_heat_map_of_steps_names_every_slot_and_choice(log):
     written = {label.get_text() for axes in figure.axes for label in (*axes.get_xticklabels(), *axes.get_yticklabels())}
     assert written >= {slot.name for slot in SPACE.slots}
     assert written >= {choice for slot in SPACE.slots for choice in slot.choices}
-    assert figures.png(figure).startswith(b"\x89PNG")
+    assert pictures.png(figure).startswith(b"\x89PNG")
 
 
 def test_heat_map_of_groups_shows_means_per_slot(explained_log):
@@ -148,13 +149,13 @@ def test_decisions_without_any_preference_can_be_drawn(explained_log):
     rows = figures.explained(decisions).iloc[:3].copy()
     rows["phi0"] = rows["log_uniform"]
     rows["phi"] = [np.zeros(len(header.groups), np.float32)] * len(rows)
-    assert len([figures.png(figure) for _, figure in figures.attribution_waterfalls(rows, header)]) == len(rows)
+    assert len([pictures.png(figure) for _, figure in figures.attribution_waterfalls(rows, header)]) == len(rows)
 
 
 def test_bar_and_beeswarm_leave_no_trace_and_are_deterministic(explained_log):
     for draw in (figures.attribution_bar, figures.attribution_beeswarm):
         with untouched():
-            first, second = (figures.png(draw(*explained_log)) for _ in range(2))
+            first, second = (pictures.png(draw(*explained_log)) for _ in range(2))
         assert first == second
         labels = [label.get_text() for label in draw(*explained_log).axes[0].get_yticklabels()]
         assert set(labels) == set(explained_log[1].groups)

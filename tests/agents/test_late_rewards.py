@@ -102,7 +102,12 @@ def test_two_worker_processes_give_the_serial_run(agent: str, tmp_path: Path) ->
     spread = search(settings, tmp_path / "spread", workers=Workers(workers="2"))
     assert_same_run(tmp_path / "serial", tmp_path / "spread")
     for summary in (serial, spread):  # what is measured, and where it lies
-        del summary["seconds"], summary["run_dir"], summary["confirmation"]["cost_seconds"]
+        del (
+            summary["seconds"],
+            summary["explaining_seconds"],
+            summary["run_dir"],
+            summary["confirmation"]["cost_seconds"],
+        )
     assert serial == spread
 
 

@@ -19,8 +19,18 @@ from nas_gym.envs import ArchitectureEnv, Budget
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import HashEvaluator
 from nas_gym.explain import read_decisions, read_header, unpack_mask
-from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED
-from nas_gym.spaces import AveragePool, ChainSpace, Convolution, Dropout, FullyConnected, Limits, MaxPool
+from nas_gym.explain.record import BASELINES, EXPLAINERS, FORCED, ILLEGAL, UNEXPLAINED, UNFINISHED
+from nas_gym.spaces import (
+    AveragePool,
+    CategoricalSpace,
+    ChainSpace,
+    Convolution,
+    Dropout,
+    FullyConnected,
+    Limits,
+    MaxPool,
+    SearchSpace,
+)
 from nas_gym_agents.maskable_ppo import MaskablePPOSearch
 from nas_gym_agents.ppo import PPOSearch
 from nas_gym_agents.random_search import RandomSearch
@@ -53,7 +63,7 @@ class Spy(gym.Wrapper[Any, Any, Any, Any]):
         return result
 
 
-def make_env(evaluations: int | None = None, space: ChainSpace | None = None) -> Spy:
+def make_env(evaluations: int | None = None, space: SearchSpace | None = None) -> Spy:
     budget = None if evaluations is None else Budget(evaluations=evaluations)
     return Spy(ArchitectureEnv(space or make_space(), HashEvaluator(), budget=budget))
 
@@ -239,15 +249,39 @@ def test_forced_decisions_are_marked_and_moved_by_nothing() -> None:
     assert np.abs(np.stack(list(first["phi"]))).max() == 0
 
 
-def test_more_than_fourteen_slots_are_recorded_without_attributions_and_the_header_says_so() -> None:
-    space = ChainSpace((1, 8, 8), 10, catalogue=SMALL, max_layers=14)
-    env, recorder = make_env(5, space), DecisionRecorder()
-    MaskablePPOSearch(n_steps=32).search(env, seed=0, recorder=recorder)
+def test_beyond_fourteen_decided_slots_attributions_are_sampled_and_every_row_says_so() -> None:
+    space = CategoricalSpace({f"slot {i}": ("a", "b", "c") for i in range(17)})
+    env, recorder = make_env(4, space), DecisionRecorder()
+    MaskablePPOSearch(n_steps=34).search(env, seed=0, recorder=recorder)
     frame = recorder.frame()
     assert_log_equals_what_the_environment_saw(frame, env)
-    assert frame["phi"].isna().all()
-    assert frame["entropy"].notna().all()
-    assert "15 slots" in recorder.log.header.note
+    assert recorder.log.header.note == ""
+    sampled = frame["step"] > 14
+    assert sampled.sum() == 8 and frame["phi"].notna().all()
+    assert [EXPLAINERS[i] for i in frame["explainer_id"]] == [
+        "permutation_sampling" if one else "exact_shapley" for one in sampled
+    ]
+    assert frame.loc[~sampled, "phi_std_err"].isna().all() and not frame.loc[~sampled, "std_err"].any()
+    assert (frame.loc[sampled, "std_err"] > 0).all()
+    assert all(len(errors) == 17 for errors in frame.loc[sampled, "phi_std_err"])
+    assert frame["residual"].max() < 1e-5
+
+
+def test_all_actions_and_the_critic_are_recorded_and_add_up() -> None:
+    recorder = DecisionRecorder()
+    MaskablePPOSearch(n_steps=32, learning_rate=0.01).search(make_env(40), seed=2, recorder=recorder)
+    header = recorder.log.header
+    for row in recorder.frame().to_dict("records"):
+        legal = unpack_mask(row["mask"], header.n_actions)
+        start, shares = np.asarray(row["phi0_actions"]), np.asarray(row["phi_actions"], np.float64)
+        shares = shares.reshape(len(header.groups), header.n_actions)
+        expected = np.log(np.asarray(row["probabilities"], np.float64)[legal])
+        np.testing.assert_allclose((start + shares.sum(0))[legal], expected, atol=0.01)  # stored as float16
+        assert not start[~legal].any() and not shares[:, ~legal].any()
+        np.testing.assert_allclose(shares[:, row["action"]], row["phi"], atol=2e-3)
+        assert row["value0"] + np.sum(row["value_phi"]) == pytest.approx(row["value"], abs=1e-5)
+        assert (EXPLAINERS[row["explainer_id"]], BASELINES[row["baseline_id"]]) == ("exact_shapley", "empty")
+        assert row["n_evaluations"] == 2 ** row["n_players"] and row["phi_std_err"] is None
 
 
 @pytest.mark.parametrize("algorithm", [PPO, MaskablePPO])

@@ -358,11 +358,12 @@ def test_a_closed_writer_goes_on_where_its_folder_went(tmp_path):
 
 
 def test_every_tag_is_documented_and_every_documented_tag_is_written(masked, unmasked, policy_free):
-    rows = re.findall(r"^\| (`[^|]+`) \| (?:scalar|image|text|histogram),", DOCUMENT.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (`[^|]+`) \| (?:scalar|image|text|histogram|tab),", DOCUMENT.read_text(), re.MULTILINE)
     documented = [tag for row in rows for tag in re.findall(r"`([^`]+)`", row)]
     patterns = {tag: re.sub(r"<\w+>|…", ".+", re.escape(tag).replace(r"\ ", " ")) for tag in documented}
     written = {tag for _, events in (masked, unmasked, policy_free) for tag in (*events.scalars, *events.others)}
     written -= {tag for tag in written if tag.startswith("_hparams_")}
     undocumented = {tag for tag in written if not any(re.fullmatch(pattern, tag) for pattern in patterns.values())}
     assert not undocumented
+    del patterns["nas/index/<n>"]  # one for every hundred episodes: more than there are here
     assert not [tag for tag, pattern in patterns.items() if not any(re.fullmatch(pattern, w) for w in written)]

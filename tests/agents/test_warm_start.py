@@ -36,7 +36,7 @@ OTHER = (Slot("new", ("x", "y")), Slot("b", ("w", "v", "u")), Slot("a", ("z", "x
 
 
 def settings(agent: str, **more: Any) -> SearchSettings:
-    common = {"env_args": HASH, "evaluations": 24, "explain": False, "agent_args": QUICK.get(agent, {})}
+    common = {"env_args": HASH, "evaluations": 24, "explain": "none", "agent_args": QUICK.get(agent, {})}
     return SearchSettings(**{"agent": agent, **common, **more})
 
 

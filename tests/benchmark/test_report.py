@@ -11,8 +11,9 @@ import pytest
 from entries import TABLE
 
 from nas_gym import statistics
+from nas_gym.document import Code, Heading, Picture, Rows, Text, as_markdown
+from nas_gym.html_page import Image, as_html
 from nas_gym_agents.benchmark import ALWAYS, Plan, Results, benchmark
-from nas_gym_agents.benchmark.document import Code, Heading, Picture, Rows, Text, as_html, as_markdown
 from nas_gym_agents.benchmark.report import write_report
 from nas_gym_agents.benchmark.summary import Summary, summarise
 
@@ -150,7 +151,7 @@ def test_documents() -> None:
     assert text.startswith("# A <b>\n\n**bold** & `a<b`")
     assert "| x\\|y | 1 |" in text
     assert '![a "picture"](figures/p.png)' in text
-    page = as_html("T", blocks, {"p.png": b"light"}, {"p.png": b"dark"})
+    page = as_html("T", blocks, {"p.png": Image(b"light", b"dark")})
     assert "<h1>A &lt;b&gt;</h1>" in page
     assert "<strong>bold</strong> &amp; <code>a&lt;b</code>" in page
     assert 'alt="a &quot;picture&quot;"' in page

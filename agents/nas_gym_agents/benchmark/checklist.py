@@ -7,7 +7,7 @@ Lindauer and Hutter 2020, "Best Practices for Scientific Research on Neural Arch
 from collections.abc import Mapping
 from typing import Any
 
-from nas_gym_agents.benchmark.document import Block, Heading, Rows, Text
+from nas_gym.document import Block, Heading, Rows, Text
 from nas_gym_agents.benchmark.results import Results
 
 AUTHORS = "**for the authors**"

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nas_gym.errors import ConfigurationError
-from nas_gym_agents.settings import SearchSettings
+from nas_gym_agents.settings import IDLE_EPISODES, SearchSettings
 from nas_gym_envs import ArchitectureEnv, Budget
 
 ALWAYS = ("local-search", "regularized-evolution")
 BUDGET_UNITS = ("evaluations", "unique", "simulated_seconds")
-IDLE_EPISODES = 1_000
 NOISE_FREE = "noise-free"
 MOST_SEEDS = 100_000
 _SET_BY_THE_HARNESS = ("budget", "render_mode", "noise_seed")

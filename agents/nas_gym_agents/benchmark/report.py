@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from nas_gym.document import Block, Code, Heading, Picture, Rows, Text, as_markdown
 from nas_gym.errors import RunError
 from nas_gym.explain.record import write_atomically
+from nas_gym.html_page import Image, as_html
 from nas_gym.statistics import Estimate
 from nas_gym_agents.benchmark.checklist import checklist
-from nas_gym_agents.benchmark.document import Block, Code, Heading, Picture, Rows, Text, as_html, as_markdown
 from nas_gym_agents.benchmark.figures import DARK, LIGHT, Theme, anytime_figure, final_figure, improvement_figure
 from nas_gym_agents.benchmark.plan import ALWAYS
 from nas_gym_agents.benchmark.results import Results
@@ -67,7 +68,8 @@ def write_report(results: Results) -> Summary:
         for name, picture in light.items():
             (results.path / FIGURES / name).write_bytes(picture)
         write_atomically(results.path / REPORT, as_markdown(blocks, FIGURES))
-        write_atomically(results.path / PAGE, as_html(title, [*blocks, *appended], light, dark))
+        images = {name: Image(light[name], dark[name]) for name in light}
+        write_atomically(results.path / PAGE, as_html(title, [*blocks, *appended], images))
         write_atomically(results.path / CHECKLIST, as_markdown(checked))
         write_atomically(results.path / NUMBERS, json.dumps(summary.to_json(), indent=1))
     except OSError as error:

@@ -268,6 +268,7 @@ def _content(
             **{name: first[name] for name in NUMBERS},
         },
         "classification_report": first["classification_report"],
+        "confusion_matrix": first["confusion_matrix"],
         "per_seed": [{name: r[name] for name in ("seed", *NUMBERS, "training_minutes")} for r in reports],
         "over_seeds": spread(reports, NUMBERS),
         "test_touches": {"by_the_search": int(by_search), "by_retrainings": touched},

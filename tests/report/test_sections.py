@@ -112,7 +112,7 @@ def from_before(run: Path) -> None:
     result = {k: v for k, v in content["result"].items() if k not in ("seconds", "confirmation", "explaining_seconds")}
     best = {k: v for k, v in result["best"].items() if k not in ("validation_standard_error", "trainings")}
     gone = dict.fromkeys(("data", "workers", "fidelity", "hardware", "versions", "created"))
-    change(run, settings=settings | {"explain": "all"}, result=result | {"best": best}, **gone)
+    change(run, settings=settings | {"explain": True}, result=result | {"best": best}, **gone)
 
 
 def of_others(run: Path) -> None:
@@ -177,7 +177,7 @@ DEGRADED = {
     "from before": ("policy", from_before, "1110001111"),
     "of others": ("policy", of_others, "1110001111"),
     "not explained": ("policy", not_explained, "1110001101"),
-    "damaged explanations": ("policy", with_damaged_explanations, "1110101101"),
+    "damaged explanations": ("policy", with_damaged_explanations, "1110001101"),
     "other columns": ("policy", with_other_columns, "1110111111"),
     "no policy": ("genetic", lambda run: None, "1110000101"),
     "no policy, explained": ("genetic", with_explanations, "1111110111"),

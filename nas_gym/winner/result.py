@@ -50,7 +50,7 @@ class Winner:
     content: Mapping[str, Any] = field(default_factory=dict)
 
     def module(self, place: int = 0) -> "nn.Module":
-        """Return the trained module, on the CPU and in evaluation mode; it takes normalised inputs (n, *input_shape).
+        """Return the trained module, on the CPU, in evaluation mode; it takes normalised inputs, ``(n, *input_shape)``.
 
         Args:
             place: Of several seeds, which; the first one by default, for no other reason than that it is the first.

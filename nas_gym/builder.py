@@ -71,7 +71,7 @@ class Zero(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the zeros, in the memory layout of the input."""
-        zeros = maps.new_zeros((len(maps), *self.shape))
+        zeros = maps.new_zeros((maps.shape[0], *self.shape))
         last = maps.dim() == 4 and maps.is_contiguous(memory_format=torch.channels_last)
         return zeros.contiguous(memory_format=torch.channels_last) if last else zeros
 

@@ -15,9 +15,11 @@ from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain_commands import explain
+from nas_gym.export_commands import export, predict
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
+from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
     help="Neural architecture search as a Gymnasium environment, with every decision explained.",
@@ -28,9 +30,12 @@ app = typer.Typer(
 app.add_typer(table_app, name="table")
 app.add_typer(bench_app, name="bench")
 app.command()(validate)
+app.command()(explain)
 app.command()(tensorboard)
 app.command()(report)
-app.command()(explain)
+app.command()(retrain)
+app.command()(export)
+app.command()(predict)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

@@ -35,3 +35,7 @@ class RunError(NasGymError):
 
 class ConfigurationError(NasGymError, ValueError):
     """A setting is out of range, unknown, or does not fit another one."""
+
+
+class ExportError(NasGymError):
+    """A network can't be exported, or what was exported does not give the numbers that the network gives."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from nas_gym.winner import Winner
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -161,6 +163,16 @@ class Run:
             )
         module: nn.Module = read_module(file)
         return module
+
+    def winner(self) -> "Winner":
+        """Return the network that the run ends with: retrained if it was (`nas-gym retrain`), else the best one.
+
+        Raises:
+            RunError: There is none, or what is needed to use it is damaged or gone (`nas_gym.winner.load_winner`).
+        """
+        from nas_gym.winner import load_winner
+
+        return load_winner(self.path)
 
     def explanation(self, place: int = 0) -> list[str]:
         """Return what moved the controller at each decision of the best candidate (or of the next ones), in words."""

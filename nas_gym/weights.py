@@ -57,18 +57,32 @@ class BestWeights:
 
     def write(self, candidate: Candidate, evaluation: Evaluation, module: Any) -> None:
         """Keep a trained module, whether or not it is among the best."""
-        import torch
-
-        name = _name(evaluation)
         self.folder.mkdir(exist_ok=True)
-        unfinished = self.folder / f"{name}.tmp"
-        state = {n: tensor.detach().cpu().contiguous() for n, tensor in module.state_dict().items()}
-        content = {"candidate": candidate.to_json(), "evaluation": evaluation.to_json(), "state": state}
-        with unfinished.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.folder / name)
+        write_module(self.folder / _name(evaluation), candidate, module, evaluation=evaluation.to_json())
+
+
+def write_module(path: Path, candidate: Candidate, module: Any, **facts: Any) -> None:
+    """Write a trained module into a file, whole or not at all.
+
+    Args:
+        path: The file; its folder exists.
+        candidate: What the module was built from: ``candidate.trained``.
+        module: On any device.
+        **facts: What else the file says: plain data.
+
+    Raises:
+        OSError: It can't be written.
+        RuntimeError: Likewise, as torch says it.
+    """
+    import torch
+
+    state = {n: tensor.detach().cpu().contiguous() for n, tensor in module.state_dict().items()}
+    unfinished = path.with_name(f"{path.name}.tmp")
+    with unfinished.open("wb") as file:
+        torch.save({"candidate": candidate.to_json(), **facts, "state": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def read_module(path: Path) -> Any:

@@ -27,6 +27,8 @@ FRONT_DOORS = {
     "agents.py",
     "cli.py",
     "bench_commands.py",
+    "export_commands.py",
+    "winner_commands.py",
     "explain_commands.py",
 }
 LIGHT = [
@@ -75,7 +77,9 @@ def test_imports_point_one_way(package: str, path: Path) -> None:
     assert not any(name.startswith(".") for name, _ in imports(ast.walk(parse(path)))), "imports are absolute"
 
 
-@pytest.mark.parametrize("door", ["__init__.py", "cli.py", "bench_commands.py"])
+@pytest.mark.parametrize(
+    "door", ["__init__.py", "cli.py", "bench_commands.py", "export_commands.py", "winner_commands.py"]
+)
 def test_front_doors_import_upward_only_when_asked(door: str) -> None:
     names = [name for name, _ in imports(on_import(parse(ROOTS["nas_gym"] / door)))]
     assert not [name for name in names if within(name, FORBIDDEN["nas_gym"])]

@@ -63,11 +63,24 @@ def load_dataset(
         return source
     if not isinstance(source, (str, os.PathLike)) or not str(source).strip() or "\0" in str(source):
         raise DatasetError(f"expected {_EXPECTED}, got {source!r}")
+    return divide(load_parts(source, data_root, download, image_size), splitting)
+
+
+def load_parts(
+    source: str | os.PathLike[str],
+    data_root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    image_size: int | Sequence[int] | None = None,
+) -> Parts:
+    """Return what a source holds, before it is divided; arguments are those of `load_dataset`.
+
+    Raises:
+        DatasetError: If the source is unknown, missing, damaged or of the wrong shape.
+    """
     try:
-        parts = _load_parts(source, data_root, download, image_size)
+        return _load_parts(source, data_root, download, image_size)
     except OSError as error:  # a folder that may not be listed, a name that is too long, a disk that fails
         raise DatasetError(f"{str(source)!r} cannot be read ({one_line(error)}); check the path") from error
-    return divide(parts, splitting)
 
 
 def _load_parts(

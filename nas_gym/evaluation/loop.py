@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas_gym.evaluation.augmentation import Draws, altered, draw
+from nas_gym.evaluation.averaging import Averages
 from nas_gym.evaluation.dropout import fast_dropout
 from nas_gym.evaluation.in_place import relu_in_place
 from nas_gym.evaluation.optimizer import FlatOptimizer, one_cycle
@@ -69,17 +70,31 @@ class Training:
         validation: Validation split.
         recipe: Settled (`Recipe.settled`).
         generator: On the CPU, for order and augmentation, so that all devices see the same batches.
+        averages: Of the module's weights; validation is then that of the averages. None: of the weights themselves.
+        stepped: Called after every step with the number of steps done and that of the whole training.
 
     Attributes:
         curve: Validation accuracy after every finished epoch.
         loss: Mean validation cross-entropy in nats after the last of them; NaN before the first.
+        training_loss: Mean loss in nats of the steps of the last of them (augmented, smoothed, before each step); NaN
+            before the first.
     """
 
     def __init__(
-        self, module: nn.Module, train: Tensors, validation: Tensors, recipe: Recipe, generator: torch.Generator
+        self,
+        module: nn.Module,
+        train: Tensors,
+        validation: Tensors,
+        recipe: Recipe,
+        generator: torch.Generator,
+        *,
+        averages: Averages | None = None,
+        stepped: Callable[[int, int], None] | None = None,
     ) -> None:
         self.curve: list[float] = []
-        self.loss = math.nan
+        self.loss = self.training_loss = math.nan
+        self._averages = averages
+        self._stepped = stepped
         self._module = module
         self._train = train
         self._validation = validation
@@ -117,6 +132,7 @@ class Training:
             "optimizer": self._optimizer.state(),
             "order": self._generator.get_state(),
             "chance": [get() for get, _ in _chance(self._train.targets.device)],
+            "averages": self._averages.state() if self._averages is not None else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -128,6 +144,8 @@ class Training:
         """
         self._module.load_state_dict(state["module"])
         self._optimizer.restore(state["optimizer"])
+        if self._averages is not None:
+            self._averages.restore(state["averages"])
         self._generator.set_state(state["order"])
         self.curve, self.loss = [float(accuracy) for accuracy in state["curve"]], float(state["loss"])
         for (_, set_), saved in zip(_chance(self._train.targets.device), state["chance"], strict=True):
@@ -140,9 +158,11 @@ class Training:
         plain = self._recipe.compile or not self._train.targets.is_cpu
         with nullcontext() if plain else fast_dropout(self._module):
             losses = self._steps(deadline)
-        if not math.isfinite(float(losses.sum())):  # the epoch's only synchronisation with the device
+        self.training_loss = float(losses.mean())  # the epoch's only synchronisation with the device
+        if not math.isfinite(self.training_loss):
             raise DivergedError(f"the training loss was not finite in epoch {number}")
-        accuracy, self.loss = score(self._module, self._validation, self._recipe)
+        with nullcontext() if self._averages is None else self._averages.in_place():
+            accuracy, self.loss = score(self._module, self._validation, self._recipe)
         if not math.isfinite(self.loss):
             raise DivergedError(f"the validation loss was not finite after epoch {number}")
         self.curve.append(accuracy)
@@ -166,6 +186,10 @@ class Training:
             done = len(self.curve) * steps + step
             self._optimizer.step(loss, one_cycle(done, recipe.epochs * steps, recipe.learning_rate, recipe.warmup))
             losses.append(loss.detach())
+            if self._averages is not None:
+                self._averages.update()
+            if self._stepped is not None:
+                self._stepped(done + 1, recipe.epochs * steps)
             if time.monotonic() > deadline:
                 raise TimeLimitError(f"the training took longer than {recipe.time_limit_seconds:g} s")
         return torch.stack(losses)
@@ -207,6 +231,23 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
             correct += (outputs.argmax(1) == targets).sum()
             total += functional.cross_entropy(outputs, targets, reduction="sum")
     return int(correct) / len(data), float(total) / len(data)
+
+
+@torch.no_grad()
+def outputs(module: nn.Module, inputs: Tensor, recipe: Recipe, *, mirrored: bool = False) -> Tensor:
+    """Return the outputs of a module in evaluation mode, float32 (n, classes), on the device of the inputs.
+
+    Args:
+        module: On the device of the inputs.
+        inputs: Of `Tensors`.
+        recipe: Settled.
+        mirrored: Whether images are mirrored left to right first.
+    """
+    module.eval()
+    batch = max(16, _EVALUATION_VALUES.get(inputs.device.type, _MORE_EVALUATION_VALUES) // math.prod(inputs.shape[1:]))
+    with _precision(recipe, inputs):
+        parts = (part.flip(2) if mirrored else part for part in torch.split(inputs, batch))
+        return torch.cat([module(_channels_second(part, recipe)).float() for part in parts])
 
 
 def _compiled(module: nn.Module, targets: Tensor) -> Callable[[Tensor], Tensor]:

@@ -49,6 +49,12 @@ def choose_device(device: str = "auto") -> torch.device:
     return place if place.type == "cuda" else chosen
 
 
+def tensors_of(dataset: Dataset, name: SplitName, device: torch.device) -> Tensors:
+    """Return a split of a data set as trainings take it, on a device."""
+    inputs, targets = dataset.normalised(name, device=device)
+    return Tensors(inputs.permute(0, 2, 3, 1).contiguous() if inputs.dim() == 4 else inputs, targets)
+
+
 class TrainingEvaluator:
     """Trains every candidate and reports its validation accuracy.
 
@@ -229,9 +235,7 @@ class TrainingEvaluator:
 
     def _split(self, name: SplitName) -> Tensors:
         if name not in self._splits:
-            inputs, targets = self.dataset.normalised(name, device=self.device)
-            last = inputs.permute(0, 2, 3, 1).contiguous() if inputs.dim() == 4 else inputs
-            self._splits[name] = Tensors(last, targets)
+            self._splits[name] = tensors_of(self.dataset, name, self.device)
         return self._splits[name]
 
     def _reduced(self, name: SplitName, fidelity: Fidelity) -> Tensors:

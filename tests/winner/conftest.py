@@ -1,0 +1,31 @@
+"""Fixtures of the tests of winners: a search of a second, and a copy of it for every test."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas_gym_agents import runner
+from nas_gym_agents.settings import SearchSettings
+
+SEARCH = SearchSettings(
+    agent="random",
+    evaluations=4,
+    seed=3,
+    confirm=0,
+    env_args={"epochs": 1, "first_per_class": 20, "max_macs": 60_000, "max_layers": 3},
+)
+
+
+@pytest.fixture(scope="session")
+def searched_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search over digits; not to be changed."""
+    path = tmp_path_factory.mktemp("searched") / "run"
+    runner.search(SEARCH, path)
+    return path
+
+
+@pytest.fixture
+def run_path(searched_run: Path, tmp_path: Path) -> Path:
+    """A copy of the search."""
+    return Path(shutil.copytree(searched_run, tmp_path / "run"))

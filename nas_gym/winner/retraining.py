@@ -36,6 +36,7 @@ NUMBERS = (
     *("test_accuracy", "macro_f1", "plain_accuracy", "plain_macro_f1"),
     *("calibration_error", "brier", "negative_log_likelihood"),
 )
+_OF_TRAINING = ("training_loss", "training_minutes")
 
 
 class Watch(Protocol):
@@ -269,7 +270,7 @@ def _content(
         },
         "classification_report": first["classification_report"],
         "confusion_matrix": first["confusion_matrix"],
-        "per_seed": [{name: r[name] for name in ("seed", *NUMBERS, "training_minutes")} for r in reports],
+        "per_seed": [{name: r[name] for name in ("seed", *NUMBERS, *_OF_TRAINING)} for r in reports],
         "over_seeds": spread(reports, NUMBERS),
         "test_touches": {"by_the_search": int(by_search), "by_retrainings": touched},
         "minutes": minutes,

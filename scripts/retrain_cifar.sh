@@ -11,11 +11,11 @@ RUN=${1:-runs/cifar10}
 DATA=${2:-../shared/data}
 PYTHON=${PYTHON:-python}
 TOTAL=${TOTAL:-75}
-EVALUATIONS=${EVALUATIONS:-48}
+EVALUATIONS=${EVALUATIONS:-36}
 
 started=$(date +%s)
 "$PYTHON" -m nas_gym search --env nas_gym/Chain-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=6000000 --env-arg min_resolution=4 --env-arg epochs=3 --env-arg threads=1 \
+    --env-arg max_macs=30000000 --env-arg min_resolution=4 --env-arg epochs=3 --env-arg threads=1 \
     --env-arg batch_size=64 --env-arg learning_rate=0.2 \
     --agent genetic --evaluations "$EVALUATIONS" --workers 2 --seed 0 --run-dir "$RUN"
 if [ ! -s "$RUN/minutes.txt" ]; then

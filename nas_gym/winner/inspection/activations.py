@@ -87,6 +87,7 @@ class Weights:
         deviation: Of the weights.
         drawn_with: Deviation with which they were drawn before the training: sqrt(2 / fan-in) (He et al. 2015, arXiv
             1502.01852, equation 10); torch's own 1 / sqrt(3 fan-in) in the last linear layer.
+        uniform: Whether they were drawn from a uniform distribution, as in the last linear layer, and no normal one.
         nearly_zero: Share of the weights below `NEARLY_ZERO` of the largest absolute one.
         values: All of them, float32 (count,).
     """
@@ -98,6 +99,7 @@ class Weights:
     mean: float
     deviation: float
     drawn_with: float
+    uniform: bool
     nearly_zero: float
     values: NDArray[np.float32]
 
@@ -128,6 +130,7 @@ def weights_by_layer(network: Network) -> list[Weights]:
                 mean=float(values.mean()),
                 deviation=float(values.std()),
                 drawn_with=(1 / (3 * fan_in)) ** 0.5 if layer.position == last else (2 / fan_in) ** 0.5,
+                uniform=layer.position == last,
                 nearly_zero=float((np.abs(values) < NEARLY_ZERO * np.abs(values).max()).mean()),
                 values=values,
             )

@@ -1,6 +1,6 @@
 """Pictures with images in them: SHAP overlays, their sanity check, confusions, feature maps, filters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,13 +86,13 @@ def sanity_figure(image: Explained, randomised: Randomised, sanity: Sanity, sent
 
 
 def confusions_figure(
-    found: Sequence[Confusion], pixels: NDArray[np.float32], names: Sequence[str], sentence: str
+    found: Sequence[Confusion], pixels: Mapping[int, NDArray[np.float32]], names: Sequence[str], sentence: str
 ) -> "Figure":
     """Return a row for every confused pair: what it is, how often, and the images of which the network is surest.
 
     Args:
         found: The pairs.
-        pixels: Of all samples, in 0..1, (n, height, width, channels).
+        pixels: Of the examples, by their positions: in 0..1, (height, width, channels).
         names: Of the classes.
         sentence: What is seen.
     """

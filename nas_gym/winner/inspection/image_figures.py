@@ -96,14 +96,14 @@ def confusions_figure(
         names: Of the classes.
         sentence: What is seen.
     """
-    columns = max(len(one.examples) for one in found)
+    columns = max(3, *(len(one.examples) for one in found))
     figure = new_figure(2.4 + (_CELL - 0.15) * columns, len(found) * (_CELL + 0.12))
     panels = figure.subplots(len(found), columns + 1, squeeze=False, width_ratios=[2.1, *[1.0] * columns])
     for row, one in zip(panels, found, strict=True):
         for panel in row:
             panel.set_axis_off()
         row[0].text(0, 0.62, f"{names[one.true]} → {names[one.answered]}", fontsize=11, weight="bold", color=INK)
-        row[0].text(0, 0.3, f"{one.count} images,\n{one.share:.1%} of the class", fontsize=9, color=SOFT, va="center")
+        row[0].text(0, 0.3, f"{counted(one.count)},\n{one.share:.1%} of the class", fontsize=9, color=SOFT, va="center")
         for panel, example in zip(row[1:], one.examples, strict=False):
             panel.set_axis_on()
             show_image(panel, pixels[example.position])
@@ -141,7 +141,7 @@ def feature_maps_figure(
             panel.imshow(values, cmap="viridis", interpolation="nearest")
             frame(panel)
             panel.set_title(f"{channel}", fontsize=7, color=SOFT, pad=2)
-    titled(figure, f"What every convolution makes of an image of {name}", sentence)
+    titled(figure, f"What every convolution makes of an image of class {name}", sentence)
     return figure
 
 
@@ -173,6 +173,11 @@ def filters_figure(filters: NDArray[np.float32], sentence: str) -> "Figure":
     return figure
 
 
+def counted(n: int, what: str = "image") -> str:
+    """Return a number of things as text: ``"1 image"``, ``"2 images"``."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
 def _named(names: Sequence[str], number: int, before: str = "") -> str:
     return shortened(f"{before}{names[number]}", _LETTERS)
 
@@ -182,15 +187,13 @@ def _correlations(axes: "Axes", sanity: Sanity) -> None:
     places = np.arange(len(stages))
     errors = [one.standard_error or 0.0 for one in stages]
     axes.axhline(0, color=GRID, linewidth=1, zorder=0)
-    axes.axhline(sanity.contrast, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.text(
-        len(stages) - 0.6, sanity.contrast, "|image − background|,\nno network", fontsize=8, color=SOFT, va="center"
-    )
+    axes.plot([0, len(stages) - 1], [sanity.contrast] * 2, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.text(len(stages) - 0.85, sanity.contrast, "contrast alone", fontsize=8.5, color=SOFT, va="center")
     strengths, signs = [one.correlation for one in stages], [one.signed for one in stages]
     axes.errorbar(places, strengths, yerr=errors, color=INK, marker="o", capsize=2, linewidth=1.6)
     axes.plot(places, signs, color=TOWARDS, marker="s", linewidth=1.6)
-    axes.text(len(stages) - 0.6, strengths[-1], "strengths", color=INK, fontsize=9, va="center", weight="bold")
-    axes.text(len(stages) - 0.6, signs[-1], "signed values", color=TOWARDS, fontsize=9, va="center", weight="bold")
+    axes.text(len(stages) - 0.85, strengths[-1], "strengths", color=INK, fontsize=9, va="center", weight="bold")
+    axes.text(len(stages) - 0.85, signs[-1], "signed values", color=TOWARDS, fontsize=9, va="center", weight="bold")
     axes.set_xticks(places, [one.name if not one.layers else f"… {shortened(one.name, 16)}" for one in stages])
     for label in axes.get_xticklabels():
         label.set(rotation=20, ha="right", fontsize=8)

@@ -92,6 +92,8 @@ def _layers_part(subject: Subject, settings: Settings, watch: Watch) -> Part:
         "split": "validation",
         "images": len(samples),
         "seen_in_training": subject.winner.retrained,
+        "count": len(layers),
+        "idle": sum(one.matched_low <= 0 for one in layers),
         "accuracy": accuracy,
         "standard_error": standard_error.of_share(accuracy, len(samples)),
         "seed": settings.seed,

@@ -27,14 +27,14 @@ def patches_figure(found: PatchImportances, mean_image: NDArray[np.float32], sen
         sentence: What is seen.
     """
     figure = new_figure(8.2, 4.2)
-    left, right = figure.subplots(1, 2, width_ratios=[0.72, 1])
+    left, right = figure.subplots(1, 2)
     show_image(left, mean_image)
     left.set_title("mean of the images", fontsize=9, color=SOFT)
     points = 100 * found.lost
     height, width = mean_image.shape[:2]
     heat = np.repeat(np.repeat(points, found.size, 0), found.size, 1)[:height, :width]
     top = max(float(points.max()), 1e-9)
-    drawn = right.imshow(heat, cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
+    right.imshow(heat, cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
     frame(right)
     right.set_title(f"points of accuracy lost, patches of {found.size}×{found.size} pixels", fontsize=9, color=SOFT)
     for (row, column), value in np.ndenumerate(points):
@@ -43,8 +43,6 @@ def patches_figure(found: PatchImportances, mean_image: NDArray[np.float32], sen
         sure = value > 2 * 100 * found.standard_error[row, column]
         colour = "white" if value > 0.6 * top else INK if sure else "#9aa5b1"
         right.text(x, y, f"{value:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=7.5, color=colour)
-    bar = figure.colorbar(drawn, ax=right, shrink=0.85, pad=0.02)
-    bar.outline.set_visible(False)  # type: ignore[operator]
     titled(figure, "Which parts of an image the network needs", sentence)
     return figure
 
@@ -86,13 +84,13 @@ def layers_figure(layers: Sequence[LayerImportance], accuracy: float, sentence: 
         left.plot(values[:, 0], places + shift, marker, color=colour, markersize=5.5, label=label, zorder=3)
     left.axvline(0, color=INK, linewidth=0.8)
     left.axvline(100 * accuracy, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
-    left.set_yticks(places, [f"{shortened(one.name, 40)}" for one in layers], fontsize=8.5)
+    left.set_yticks(places, [f"{shortened(one.name, 40)}  {n}" for n, one in enumerate(layers, start=1)], fontsize=8.5)
     left.set_ylim(len(layers) - 0.4, -0.6)
     left.set_xlabel(f"points of accuracy lost (dashed: all of the {100 * accuracy:.1f} there are)", fontsize=9)
     left.grid(axis="x", color=GRID)
     bare(left, "bottom")
     left.tick_params(axis="y", length=0)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=9)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False, fontsize=9)
     _shares(right, layers, places)
     titled(figure, "What every layer is worth", sentence)
     return figure
@@ -119,7 +117,8 @@ def weights_figure(found: Sequence[Weights], sentence: str) -> "Figure":
         edges = np.linspace(-reach, reach, 61)
         counts, _ = np.histogram(np.clip(one.values, -reach, reach), edges, density=True)
         axes.fill_between(edges, [*counts, counts[-1]], step="post", color=TOWARDS, alpha=0.85, linewidth=0)
-        axes.plot(edges, _before(edges, one), color=AWAY, linewidth=1.3)
+        fine = np.linspace(-reach, reach, 1001)
+        axes.plot(fine, _before(fine, one), color=AWAY, linewidth=1.3)
         axes.set(yticks=[], xlim=(-reach, reach))
         axes.tick_params(labelsize=7, colors=SOFT, length=2)
         axes.text(-0.02, 0.5, shortened(one.name, 34), transform=axes.transAxes, ha="right", va="center", fontsize=8.5)
@@ -130,10 +129,10 @@ def weights_figure(found: Sequence[Weights], sentence: str) -> "Figure":
     return figure
 
 
-def _before(edges: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+def _before(places: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
     """Return the density from which weights were drawn: normal, in the last linear layer uniform."""
     deviation = weights.drawn_with
     if weights.uniform:
-        return np.where(np.abs(edges) <= deviation * 3**0.5, 1 / (2 * deviation * 3**0.5), 0.0)
-    density: NDArray[np.float64] = np.exp(-0.5 * (edges / deviation) ** 2) / (deviation * (2 * np.pi) ** 0.5)
+        return np.where(np.abs(places) <= deviation * 3**0.5, 1 / (2 * deviation * 3**0.5), 0.0)
+    density: NDArray[np.float64] = np.exp(-0.5 * (places / deviation) ** 2) / (deviation * (2 * np.pi) ** 0.5)
     return density

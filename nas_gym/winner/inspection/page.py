@@ -7,6 +7,7 @@ from nas_gym import standard_error
 from nas_gym.document import Block, Heading, Items, Picture, Rows, Text
 from nas_gym.winner.inspection.layers import LayerImportance
 from nas_gym.winner.inspection.measured import Measured
+from nas_gym.winner.inspection.words import findings
 from nas_gym.winner.result import Winner
 
 _CAUTION = (
@@ -46,19 +47,12 @@ def page(winner: Winner, content: Mapping[str, Any], found: Measured) -> list[Bl
     return blocks
 
 
-def findings(content: Mapping[str, Any]) -> list[str]:
-    """Return the few sentences that a reader looks for first."""
-    sentences = content["sentences"]
-    names = ("patches.png", "features.png", "layers.png", "confusions.png", "sanity.png")
-    return [sentences[name] for name in names if name in sentences]
-
-
 def layer_rows(layers: Sequence[LayerImportance]) -> Rows:
     """Return a table of what layers are worth, in percentage points."""
     header = ("layer", "points lost", "95 % interval", "mean and deviation kept", "parameters", "MACs", "replaced by")
     rows = [
         (
-            one.name,
+            f"{number} {one.name}",
             f"{100 * one.lost_accuracy:.1f}",
             f"{100 * one.low:.1f} to {100 * one.high:.1f}",
             f"{100 * one.matched_lost_accuracy:.1f}",
@@ -66,6 +60,6 @@ def layer_rows(layers: Sequence[LayerImportance]) -> Rows:
             f"{one.macs:,}",
             one.substitute,
         )
-        for one in layers
+        for number, one in enumerate(layers, start=1)
     ]
     return Rows(header, rows)

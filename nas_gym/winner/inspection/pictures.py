@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
+_INK_UNDER_COLOURS = 0.22  # how dark the image is below the colours, of 1
 _STRONG = 99.0  # percentile of the absolute values that has the full colour: one pixel must not pale all others
 
 
@@ -42,7 +43,8 @@ def show_overlay(axes: "Axes", pixels: NDArray[np.float32], values: NDArray[np.f
         pixels: In 0..1, (height, width, channels).
         values: (height, width).
     """
-    grey = 0.72 + 0.28 * (1 - pixels.mean(2)) if pixels.mean() < 0.5 else 0.72 + 0.28 * pixels.mean(2)
+    light = pixels.mean(2)
+    grey = 1 - _INK_UNDER_COLOURS * (light if light.mean() < 0.5 else 1 - light)  # what is drawn is dark, on white
     scale = float(np.percentile(np.abs(values), _STRONG)) or float(np.abs(values).max()) or 1.0
     strength = np.clip(np.abs(values) / scale, 0, 1)[..., None] ** 0.75
     colours = np.where(values[..., None] > 0, _rgb(TOWARDS), _rgb(AWAY))

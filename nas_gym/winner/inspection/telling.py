@@ -12,7 +12,7 @@ from rich.table import Table
 from nas_gym import standard_error
 from nas_gym.winner.inspection.folder import PAGE
 from nas_gym.winner.inspection.layers import INSPECTION, layer_importances
-from nas_gym.winner.inspection.page import findings
+from nas_gym.winner.inspection.words import findings
 
 _MOST_LAYERS = 5
 
@@ -44,12 +44,12 @@ def print_inspection(content: Mapping[str, Any], run: Path, console: Console) ->
     table = Table(title=f"The {_MOST_LAYERS} layers that matter most, mean and deviation kept", title_justify="left")
     for name in ("layer", "points lost", "95 % interval", "replaced by"):
         table.add_column(name, justify="left" if name in ("layer", "replaced by") else "right")
-    layers = sorted(layer_importances(run), key=lambda one: -one.matched_lost_accuracy)
-    for one in layers[:_MOST_LAYERS]:
+    layers = sorted(enumerate(layer_importances(run), start=1), key=lambda pair: -pair[1].matched_lost_accuracy)
+    for number, one in layers[:_MOST_LAYERS]:
         interval = f"{100 * one.matched_low:.1f} to {100 * one.matched_high:.1f}"
-        table.add_row(one.name, f"{100 * one.matched_lost_accuracy:.1f}", interval, one.substitute)
+        table.add_row(f"{number} {one.name}", f"{100 * one.matched_lost_accuracy:.1f}", interval, one.substitute)
     console.print(table)
     for sentence in findings(content):
-        console.print(f"* {sentence}", markup=False, soft_wrap=True)
+        console.print(f"  {sentence}", markup=False, soft_wrap=True)
     folder = run / INSPECTION
     console.print(f"{len(content['sentences'])} pictures and {PAGE}: {folder}", markup=False, soft_wrap=True)

@@ -1,12 +1,13 @@
 """What every picture of an inspection shows and what is to be seen, in sentences with the numbers of this network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from nas_gym.winner.inspection.activations import FeatureMaps, Weights
 from nas_gym.winner.inspection.confusions import Confusion
-from nas_gym.winner.inspection.image_figures import Explained
+from nas_gym.winner.inspection.image_figures import Explained, counted
 from nas_gym.winner.inspection.layers import LayerImportance
 from nas_gym.winner.inspection.permutation import FeatureImportances, PatchImportances
 from nas_gym.winner.inspection.sanity import Sanity
@@ -19,14 +20,14 @@ _COLOURS = (
 
 def of_right(shown: Sequence[Explained]) -> str:
     """Return what the overlays of right answers show."""
-    return f"{len(shown)} test images that the network answers rightly, each beside its map for the answer. {_COLOURS}"
+    return f"{counted(len(shown), 'test image')} answered rightly, each beside its map for the answer. {_COLOURS}"
 
 
 def of_wrong(shown: Sequence[Explained]) -> str:
     """Return what the overlays of wrong answers show."""
     return (
-        f"{len(shown)} test images that the network answers wrongly: the image, what speaks for its answer, and what "
-        f"speaks for the true class. {_COLOURS} Where the two maps swap colours, those pixels decided."
+        f"{counted(len(shown), 'test image')} answered wrongly: the image, what speaks for the answer, and what speaks "
+        f"for the true class. {_COLOURS} Where the two maps swap colours, those pixels decided."
     )
 
 
@@ -77,6 +78,11 @@ def of_features(found: FeatureImportances) -> str:
     )
 
 
+def most_needed(layers: Sequence[LayerImportance]) -> tuple[int, LayerImportance]:
+    """Return the layer that is worth most with mean and deviation kept, and its number, from 1."""
+    return max(enumerate(layers, start=1), key=lambda pair: pair[1].matched_lost_accuracy)
+
+
 def of_layers(layers: Sequence[LayerImportance], accuracy: float, images: int, seen: bool) -> str:
     """Return what the picture of layers shows.
 
@@ -86,12 +92,12 @@ def of_layers(layers: Sequence[LayerImportance], accuracy: float, images: int, s
         images: On how many it was measured.
         seen: Whether these images were trained on.
     """
-    best = max(layers, key=lambda one: one.matched_lost_accuracy)
+    number, best = most_needed(layers)
     idle = [one for one in layers if one.matched_low <= 0]
     text = (
         f"Points of accuracy that are lost when a layer is replaced by the identity or, where it changes the shape, by "
         f"means or single pixels; nothing is trained again, {images} validation images, 95 % intervals. "
-        f"With mean and deviation of its output kept (orange), {best.name} is worth most: "
+        f"With mean and deviation of its output kept (orange), layer {number}, {best.name}, is worth most: "
         f"{100 * best.matched_lost_accuracy:.1f} of {100 * accuracy:.1f} points"
     )
     text += f"; {len(idle)} of {len(layers)} layers are worth nothing that can be told from chance." if idle else "."
@@ -113,8 +119,8 @@ def of_confusions(found: Sequence[Confusion], names: Sequence[str], wrong: int, 
     first = found[0]
     return (
         f"{wrong:,} of {images:,} test images are answered wrongly. Most often {names[first.true]} is taken for "
-        f"{names[first.answered]}: {first.count} images, {first.share:.1%} of the class. Shown are those of which the "
-        "network was surest."
+        f"{names[first.answered]}: {counted(first.count)}, {first.share:.1%} of the class. Shown are those of "
+        "which the network was surest."
     )
 
 
@@ -135,4 +141,40 @@ def of_filters(count: int, channels: int, side: int) -> str:
         if side == 1
         else "stripes are edges it looks for, plain tiles are blurs"
     )
-    return f"{count} filters of {channels}×{side}×{side} weights, largest first, {colours}: {only}."
+    return f"{counted(count, 'filter')} of {channels}×{side}×{side} weights, largest first, {colours}: {only}."
+
+
+def findings(content: Mapping[str, Any]) -> list[str]:
+    """Return the few short sentences that a reader looks for first.
+
+    Args:
+        content: Of ``inspection.json``.
+    """
+    found = []
+    if "patches" in content:
+        patches = content["patches"]
+        lost = np.array(patches["lost"])
+        row, column = np.unravel_index(int(lost.argmax()), lost.shape)
+        top, left, side = int(row) * patches["size"], int(column) * patches["size"], patches["size"] - 1
+        found.append(
+            f"It needs rows {top} to {top + side}, columns {left} to {left + side} most: "
+            f"{100 * lost.max():.1f} ± {100 * patches['standard_error'][row][column]:.1f} points lost when shuffled."
+        )
+    if "features" in content:
+        lost = np.array(content["features"]["lost"])
+        found.append(f"It needs feature {int(lost.argmax())} most: {100 * lost.max():.1f} points lost when shuffled.")
+    layers = content["layers"]
+    found.append(f"{layers['idle']} of {layers['count']} layers are worth nothing that can be told from chance.")
+    if content.get("confusions"):
+        first = content["confusions"][0]
+        found.append(
+            f"It takes {first['true']} for {first['answered']} most often: {counted(first['count'])}, "
+            f"{first['share']:.1%} of the class."
+        )
+    if "sanity" in content:
+        last = content["sanity"]["stages"][-1]
+        found.append(
+            f"SHAP maps: {content['sanity']['verdict']} (With random weights the rank correlation is "
+            f"{last['correlation']:.2f}, {last['signed']:.2f} with signs.)"
+        )
+    return found

@@ -47,7 +47,7 @@ def test_a_table_gets_what_scikit_learn_says(table) -> None:
             return self
 
         def predict(self, x):
-            return (0.0 > x @ np.array([0.0, 1.0, 0.0, 0.5, 0.0])).astype(int)
+            return (x @ np.array([0.0, 1.0, 0.0, 0.5, 0.0]) < 0.0).astype(int)
 
     rows = table.samples.inputs.numpy()
     wanted = permutation_importance(

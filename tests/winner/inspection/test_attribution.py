@@ -36,7 +36,7 @@ def test_of_a_linear_network_they_are_the_closed_form() -> None:
 
 
 def test_they_sum_to_the_difference_of_outputs() -> None:
-    """A mean over samples: within 5 standard errors of a mean of 2,000, which the spread of outputs bounds here."""
+    """They are a mean over draws: with 2,000 of them, within a tenth of the difference, or of 1 where that is small."""
     network = network_of(*DEEP, seed=1)
     image, background = images(1, 3)[0], images(20, 4)
     found = attribution(network, image, 1, background, samples=2_000)

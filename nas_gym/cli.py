@@ -16,6 +16,7 @@ from nas_gym.commands import JsonOption, errors, reporting
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain_commands import explain
 from nas_gym.export_commands import export, predict
+from nas_gym.inspect_commands import inspect
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
@@ -36,6 +37,7 @@ app.command()(report)
 app.command()(retrain)
 app.command()(export)
 app.command()(predict)
+app.command()(inspect)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

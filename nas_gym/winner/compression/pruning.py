@@ -4,9 +4,10 @@ Which channels hang together (residual additions, depthwise convolutions, normal
 dependency graph of torch-pruning says: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning", arXiv 2301.12900.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,8 +46,7 @@ def require_pruning() -> Any:
 
 def groups(network: Network) -> list[Group]:
     """Return what can be pruned of a network, in its order; the classes that it answers are not among it."""
-    copy = _copied(network)
-    return sorted((group for group, _, _ in _found(copy)), key=lambda group: group.layers)
+    return sorted((group for group, _ in _found(_copied(network))), key=lambda group: group.layers)
 
 
 def pruned(network: Network, ratios: Mapping[Group, float]) -> Network:
@@ -65,13 +65,12 @@ def pruned(network: Network, ratios: Mapping[Group, float]) -> Network:
     """
     tp, copy = require_pruning(), _copied(network)
     importance = tp.importance.GroupMagnitudeImportance(p=2)
-    for group, root, found in _found(copy):
-        ratio = ratios.get(group, 0.0)
-        n = group.channels - left(group.channels, ratio)
+    for group, taking in _found(copy):
+        n = group.channels - left(group.channels, ratios.get(group, 0.0))
         if n > 0:
-            worth = importance(found)
-            places = torch.argsort(worth)[:n].tolist()
-            root(places).prune()
+            with torch.no_grad():
+                worth = importance(taking(list(range(group.channels))))
+                taking(torch.argsort(worth)[:n].tolist()).prune()
     return rebuilt(copy).eval()
 
 
@@ -89,33 +88,27 @@ def _copied(network: Network) -> Network:
     return copy
 
 
-def _found(network: Network) -> Iterator[tuple[Group, Callable[[list[int]], Any], Any]]:
-    """Yield groups as values, with what prunes channels of each, and as torch-pruning knows them."""
+def _found(network: Network) -> list[tuple[Group, Callable[[list[int]], Any]]]:
+    """Return the groups, each with what makes torch-pruning's group of some of its channels."""
     tp = require_pruning()
     example = torch.zeros((2, *network.architecture.input_shape))
-    graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
     positions = {layer: position for position, layer in enumerate(network.layers)}
-    with torch.no_grad():
-        last = [layer for layer in network.layers if isinstance(layer, nn.Conv2d | nn.Linear)][-1:]
-        for found in graph.get_all_groups(ignored_layers=last, root_module_types=[nn.Conv2d, nn.Linear]):
-            root, prune = found[0].dep.target.module, found[0].dep.handler
-            makers = {
-                d.target.module for d, _ in found if graph.is_out_channel_pruning_fn(d.handler)
-            } & positions.keys()
-            layers = sorted(positions[m] for m in makers if isinstance(m, nn.Conv2d | nn.Linear))
-            if not makers.isdisjoint(last) or any(_is_grouped(maker) for maker in makers):
-                continue
-
-            def taking(places: list[int], root: nn.Module = root, prune: Any = prune) -> Any:
-                return graph.get_pruning_group(root, prune, places)
-
-            yield Group(tuple(layers), graph.get_out_channels(root)), taking, found
+    last = [layer for layer in network.layers if isinstance(layer, nn.Conv2d | nn.Linear)][-1:]
+    told = []
+    for found in graph.get_all_groups(ignored_layers=last, root_module_types=[nn.Conv2d, nn.Linear]):
+        root, prune = found[0].dep.target.module, found[0].dep.handler
+        makers = {d.target.module for d, _ in found if graph.is_out_channel_pruning_fn(d.handler)} & positions.keys()
+        layers = sorted(positions[maker] for maker in makers if isinstance(maker, nn.Conv2d | nn.Linear))
+        if makers.isdisjoint(last) and not any(_is_grouped(maker) for maker in makers):
+            group = Group(tuple(layers), graph.get_out_channels(root))
+            told.append((group, partial(graph.get_pruning_group, root, prune)))
+    return told
 
 
 def _is_grouped(layer: nn.Module) -> bool:
     """Return whether a layer is a convolution in groups that are not single channels: these are left as they are."""
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.groups > 1
-        and not layer.groups == layer.in_channels == layer.out_channels
-    )
+    if not isinstance(layer, nn.Conv2d) or layer.groups == 1:
+        return False
+    return not layer.groups == layer.in_channels == layer.out_channels

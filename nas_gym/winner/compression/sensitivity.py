@@ -74,7 +74,7 @@ def inspected(run: Path, key: str, groups: Sequence[Group]) -> Advice | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         lost = {int(layer["position"]): _lost(layer) for layer in content["layers"]}
-        if content["key"] != key:
+        if content["key"] != key or content.get("split", "validation") != "validation":  # test images have no say
             return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(file)!r} is damaged ({error!r}); remove it, or run nas-gym inspect again") from None

@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
+from nas_gym.architecture import Candidate
 from nas_gym.errors import RunError
 from nas_gym.explain.record import write_atomically
 from nas_gym.run_directory import RunDirectory, hardware, versions
 from nas_gym.winner.compression.making import Maker
 from nas_gym.winner.compression.material import Material, material
 from nas_gym.winner.compression.measuring import chosen, measured, pareto
-from nas_gym.winner.compression.plan import Plan, make_plan
+from nas_gym.winner.compression.plan import Plan, Step, make_plan
 from nas_gym.winner.compression.pruning import require_pruning
 from nas_gym.winner.compression.request import Request, digest
 from nas_gym.winner.compression.showing import write_shown
@@ -77,9 +78,10 @@ def compress(path: Path, request: Request, watch: Watch | None = None) -> dict[s
 def _compress(what: Material, folder: Path, request: Request, since: float, watch: Watch | None) -> dict[str, Any]:
     question = digest("compress/1", request.to_json(), what.digest, what.dataset.fingerprint)
     done = _result(folder)
-    if done is not None and done["question"] == question:
-        return done
     place = folder / _UNFINISHED / question
+    if done is not None and done["question"] == question:
+        shutil.rmtree(place, ignore_errors=True)
+        return done
     place.mkdir(parents=True, exist_ok=True)
     if not (place / RESULT_FILE).exists():
         plan = _planned(what, place, request, since, watch)
@@ -113,8 +115,13 @@ def _planned(what: Material, place: Path, request: Request, since: float, watch:
 def _costs(plan: Plan, maker: Maker, what: Material) -> dict[str, float]:
     """Return what each training costs: epochs × MACs of three passes of the network and one of its teacher."""
     teacher = what.network.architecture.macs
-    macs = {s.name: teacher * (1 - s.ratio) ** 2 if s.kind == "pruned" else teacher / 4 for s in plan.steps}
-    return {s.name: 0.0 if maker.is_done(s) else s.epochs * (3 * macs[s.name] + teacher) for s in plan.steps}
+
+    def macs(step: Step) -> float:
+        if step.candidate is not None:
+            return Candidate.from_json(step.candidate).trained.macs
+        return teacher * (1 - step.ratio) ** 2
+
+    return {s.name: 0.0 if maker.is_done(s) else s.epochs * (3 * macs(s) + teacher) for s in plan.steps}
 
 
 def _measure(

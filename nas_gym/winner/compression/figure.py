@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.report.canvas import GRID, INK, SOFT, bare, new_figure
+from nas_gym.winner.compression.table import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,8 @@ def figure(content: Mapping[str, Any]) -> "Figure":
                 [one["low_ms"], one["high_ms"]],
                 [100 * row["test_accuracy"]] * 2,
                 color=_LOOK[row["kind"]][0],
-                lw=1.4,
+                lw=1.0,
+                alpha=0.4,
                 zorder=3,
             )
         left.set(xlabel="file size, kB", ylabel="test accuracy, %")
@@ -66,18 +68,15 @@ def figure(content: Mapping[str, Any]) -> "Figure":
 def _title(content: Mapping[str, Any]) -> str:
     rows = {row["name"]: row for row in content["variants"]}
     small, fast = (rows[content["chosen"][name]] for name in ("smallest", "fastest"))
-    points = content["request"]["points"]
-    if small["kind"] == fast["kind"] == "plain" and small["numbers"] == fast["numbers"] == "float32":
-        return f"{content['dataset']}: no variant loses at most {points:g} points on validation images"
-    return (
-        f"{content['dataset']}: {small['times_smaller']:.1f}× smaller for {_cost(small)}, "
-        f"{fast['times_faster']['1']:.1f}× faster for {_cost(fast)}"
-    )
-
-
-def _cost(row: Row) -> str:
-    lost = row["points_lost_test"]
-    return f"{lost:.1f} points" if lost >= 0.05 else "nothing" if lost > -0.05 else f"a gain of {-lost:.1f}"
+    told = [
+        f"{times:.1f}× {word} at {signed(-row['points_lost_test'], 1)} points"
+        for row, times, word in (
+            (small, small["times_smaller"], "smaller"),
+            (fast, fast["times_faster"]["1"], "faster"),
+        )
+        if row["name"] != content["variants"][0]["name"]
+    ]
+    return f"{content['dataset']}: {', '.join(told) or 'nothing smaller or faster is as good'}"
 
 
 def _panel(
@@ -95,7 +94,7 @@ def _panel(
     for row in rows.values():
         colour, marker, size = _LOOK[row["kind"]]
         x, y, (low, high) = cost(row), 100 * row["test_accuracy"], row["test_interval"]
-        axes.plot([x, x], [100 * low, 100 * high], color=colour, lw=1.1, alpha=0.55, zorder=2)
+        axes.plot([x, x], [100 * low, 100 * high], color=colour, lw=1.0, alpha=0.4, zorder=2)
         face = "white" if row["numbers"] == "int8" else colour
         axes.plot(x, y, marker, color=colour, markerfacecolor=face, markeredgewidth=1.9, markersize=size, zorder=4)
         if row["name"] == content["chosen"][choice]:
@@ -119,12 +118,12 @@ def _plain_numbers(axes: "Axes", values: Sequence[float]) -> None:
 
 
 def _limits(axes: "Axes", rows: Sequence[Row], points: float) -> None:
-    """Show the accuracies of all variants, and at least the band."""
-    ys = [100 * row["test_accuracy"] for row in rows]
+    """Show the intervals of all variants, and at least the band."""
+    lows = [100 * row["test_interval"][0] for row in rows]
     tops = [100 * row["test_interval"][1] for row in rows]
-    low = min(*ys, ys[0] - points)
-    room = 0.08 * (max(tops) - low)
-    axes.set_ylim(low - 1.5 * room, max(tops) + room)
+    low = min(*lows, 100 * rows[0]["test_accuracy"] - points)
+    room = 0.05 * (max(tops) - low)
+    axes.set_ylim(low - room, max(tops) + room)
 
 
 def _short(row: Row) -> str:
@@ -136,6 +135,7 @@ def _short(row: Row) -> str:
 
 def _label(axes: "Axes", rows: Sequence[Row], cost: Callable[[Row], float]) -> None:
     """Write names beside marks, each where it hides the least of what is drawn already."""
+    from matplotlib.patheffects import withStroke
     from matplotlib.transforms import Bbox
 
     drawn: Any = axes.figure
@@ -143,6 +143,11 @@ def _label(axes: "Axes", rows: Sequence[Row], cost: Callable[[Row], float]) -> N
     renderer, scale = drawn.canvas.get_renderer(), drawn.dpi / 72
     marks = [axes.transData.transform((cost(row), 100 * row["test_accuracy"])) for row in rows]
     taken = [Bbox.from_bounds(x - 9 * scale, y - 9 * scale, 18 * scale, 18 * scale) for x, y in marks]
+    for line in axes.lines:  # error bars, and the front
+        corners = axes.transData.transform(line.get_xydata())
+        (left, low), (right, high) = corners.min(0), corners.max(0)
+        thin = min(right - left, high - low) < 1 and len(corners) == 2
+        taken += [Bbox.from_extents(left - scale, low - scale, right + scale, high + scale)] if thin else []
     frame = axes.get_window_extent()
     for row in sorted(rows, key=lambda row: -row["test_accuracy"]):
         best: tuple[float, Any, Any] | None = None
@@ -150,6 +155,7 @@ def _label(axes: "Axes", rows: Sequence[Row], cost: Callable[[Row], float]) -> N
             text = axes.annotate(
                 _short(row), (cost(row), 100 * row["test_accuracy"]), (dx, dy), textcoords="offset points",
                 ha=side, va=height, fontsize=9.5, color=INK if row["numbers"] == "float32" else SOFT, zorder=6,
+                path_effects=[withStroke(linewidth=2.5, foreground="white", alpha=0.85)],
             )  # fmt: skip
             box = text.get_window_extent(renderer)
             hidden = sum(_overlap(box, other) for other in taken) + 5 * (box.width * box.height - _overlap(box, frame))

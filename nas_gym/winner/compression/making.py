@@ -13,7 +13,7 @@ from nas_gym.explain.record import write_atomically
 from nas_gym.winner.compression.material import Material
 from nas_gym.winner.compression.network import read_network, write_network
 from nas_gym.winner.compression.plan import Plan, Step, begun, lesson, training_data
-from nas_gym.winner.compression.quantising import TOLERANCE, quantised
+from nas_gym.winner.compression.quantising import LEAST_SAME_CLASS, TOLERANCE, quantised
 from nas_gym.winner.compression.request import Request
 from nas_gym.winner.compression.tuning import train
 from nas_gym.winner.export import Exported, export_module, export_onnx_file
@@ -108,14 +108,31 @@ class Maker:
                 material.facts(name),
                 self._place,
                 name,
-                tolerance=TOLERANCE,
+                tolerance=1.0,  # a probability between two classes may change by much: the logits are looked at
                 samples=material.samples("test", MOST_SAMPLES),
             )
+            _check_int8(exported)
         except ExportError as error:  # another variant may be fine
             return {**note, "refused": str(error)}
         finally:
             draft.unlink(missing_ok=True)
-        return {**note, "seconds": round(time.perf_counter() - started, 2), **_compared(exported)}
+        found = {**_compared(exported), "tolerance": TOLERANCE, "difference": _of_logits(exported)}
+        return {**note, "seconds": round(time.perf_counter() - started, 2), **found}
+
+
+def _check_int8(exported: Exported) -> None:
+    """Remove an int8 form that is too far from its network; raises ExportError then."""
+    found = exported.comparison
+    if _of_logits(exported) > TOLERANCE or found.same_class < LEAST_SAME_CLASS:
+        exported.path.unlink()
+        raise ExportError(
+            f"its logits differ by {_of_logits(exported):.2g} of the largest one and it names the same class on "
+            f"{found.same_class:.1%} of {found.source}; {TOLERANCE:g} and {LEAST_SAME_CLASS:.0%} are asked for"
+        )
+
+
+def _of_logits(exported: Exported) -> float:
+    return exported.comparison.logits / exported.comparison.scale
 
 
 def _compared(exported: Exported) -> dict[str, Any]:

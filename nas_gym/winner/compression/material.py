@@ -13,7 +13,7 @@ from nas_gym.errors import ConfigurationError, RunError
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.operations import Number
 from nas_gym.run import Run
-from nas_gym.winner.data import final_data
+from nas_gym.winner.data import final_data, without
 from nas_gym.winner.exporting import facts_of
 from nas_gym.winner.facts import Facts
 from nas_gym.winner.long_recipe import long_recipe
@@ -33,8 +33,9 @@ class Material:
         winner: Of it.
         network: Its trained network, on the CPU, in evaluation mode.
         search: What trained the networks of the search.
-        dataset: ``train``: the images that the winner was trained on; ``validation``: those of the search, which a
-            retrained winner was trained on too; ``test``. Mean and deviation are the winner's.
+        dataset: ``train``: the images that the winner was trained on, but those of validation: variants are trained
+            on these; ``validation``: those of the search, which only a retrained winner has seen; ``test``. Mean and
+            deviation are the winner's.
         digest: Of the winner's weights.
     """
 
@@ -117,4 +118,5 @@ def _dataset(run: Run, winner: Winner, searched: Dataset) -> Dataset:
         raise RunError(
             f"the images are not those that the winner of {str(run.path)!r} was trained on; restore them, or retrain"
         )
-    return replace(final.dataset, validation=searched.validation)
+    train = without(final.dataset.train, searched.validation)
+    return replace(final.dataset, train=train, validation=searched.validation)

@@ -14,7 +14,8 @@ from nas_gym.errors import ConfigurationError, ExportError
 from nas_gym.winner.forms import one_line
 from nas_gym.winner.predict import INPUT
 
-TOLERANCE = 0.5  # largest difference of a probability, or of a logit in units of the largest one, that is written
+TOLERANCE = 0.25  # largest difference of a logit, in units of the largest one, with which an int8 form is kept
+LEAST_SAME_CLASS = 0.95  # and the share of images on which it must name the class that the float32 form names
 _BATCH = 32
 _QUANTISED = (  # the others (normalisation of the pixels, softmax) stay in float32
     *("Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"),

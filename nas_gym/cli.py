@@ -13,6 +13,7 @@ from rich.console import Console
 
 from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.compress_commands import compress
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain_commands import explain
 from nas_gym.export_commands import export, predict
@@ -38,6 +39,7 @@ app.command()(retrain)
 app.command()(export)
 app.command()(predict)
 app.command()(inspect)
+app.command()(compress)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

@@ -19,6 +19,7 @@ from nas_gym.export_commands import export, predict
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
+from nas_gym.tune_commands import tune
 from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command()(report)
 app.command()(retrain)
 app.command()(export)
 app.command()(predict)
+app.command()(tune)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

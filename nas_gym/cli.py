@@ -21,6 +21,7 @@ from nas_gym.inspect_commands import inspect
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
+from nas_gym.tune_commands import tune
 from nas_gym.winner_commands import retrain
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command()(export)
 app.command()(predict)
 app.command()(inspect)
 app.command()(compress)
+app.command()(tune)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

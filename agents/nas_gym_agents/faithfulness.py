@@ -200,7 +200,8 @@ def rank_correlations(
     """
     a, b = (_centred_ranks(one, counts) for one in (first, second))
     size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0)
+    found: NDArray[np.float64] = np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0)
+    return found
 
 
 def _centred_ranks(values: NDArray[np.float64], counts: NDArray[np.bool_]) -> NDArray[np.float64]:

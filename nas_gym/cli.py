@@ -17,6 +17,7 @@ from nas_gym.compress_commands import compress
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain_commands import explain
 from nas_gym.export_commands import export, predict
+from nas_gym.finish_commands import finish
 from nas_gym.inspect_commands import inspect
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
@@ -42,6 +43,7 @@ app.command()(inspect)
 app.command()(compress)
 app.command()(export)
 app.command()(predict)
+app.command()(finish)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

@@ -29,6 +29,7 @@ FRONT_DOORS = {
     "bench_commands.py",
     "compress_commands.py",
     "export_commands.py",
+    "finish_commands.py",
     "inspect_commands.py",
     "tune_commands.py",
     "winner_commands.py",

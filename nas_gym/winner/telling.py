@@ -102,7 +102,7 @@ def print_winner(content: Mapping[str, Any], console: Console, place: str, *, pl
     for sentence in plan_in_words(content) if plan else ():
         console.print(sentence, markup=False, soft_wrap=True)
     console.print(_class_table(content))
-    for sentence in _result_in_words(content):
+    for sentence in result_in_words(content):
         console.print(sentence, markup=False, soft_wrap=True)
     console.print(f"weights, reports, pictures and curves: {place}", markup=False, soft_wrap=True)
 
@@ -151,7 +151,8 @@ def _data_in_words(data: Mapping[str, Any]) -> str:
     return f"{text}; {left_out:,} were left out as they are test images, too." if left_out else f"{text}."
 
 
-def _result_in_words(content: Mapping[str, Any]) -> list[str]:
+def result_in_words(content: Mapping[str, Any]) -> list[str]:
+    """Return sentences that say how good a retrained winner is."""
     metrics, touches = content["metrics"], content["test_touches"]
     accuracy = standard_error.shown(metrics["test_accuracy"], metrics["test_standard_error"])
     flipped = content["recipe"]["flip_at_test"]

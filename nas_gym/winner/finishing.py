@@ -107,12 +107,17 @@ def _begun(path: Path, request: FinishRequest) -> dict[str, Any]:
 
 
 def _minutes(name: str, request: FinishRequest, steps: Mapping[str, Mapping[str, Any]]) -> float:
-    """Return the time of a step: its share of what the steps before it have left."""
+    """Return the time of a step: its share of what the steps before it have left.
+
+    Where these took longer than they should have, it is still half of what the step would have had.
+    """
     names = list(WEIGHTS)
-    ahead = [other for other in names[names.index(name) :] if other not in request.leave_out]
+    asked = [other for other in names if other not in request.leave_out]
+    ahead = [other for other in asked if names.index(other) >= names.index(name)]
     spent = sum(step.get("seconds", 0.0) for step in steps.values()) / 60
-    share = WEIGHTS[name] / sum(WEIGHTS[other] for other in ahead)
-    return round(max(0.05, (request.minutes - spent) * share), 3)
+    left = (request.minutes - spent) * WEIGHTS[name] / sum(WEIGHTS[other] for other in ahead)
+    least = request.minutes * WEIGHTS[name] / sum(WEIGHTS[other] for other in asked) / 2
+    return round(max(left, least), 3)
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -41,6 +41,16 @@ def test_all_steps_are_taken_in_order_within_the_time(tmp_path: Path, taken: Tak
     assert read_finish(tmp_path) == content
 
 
+def test_a_step_that_took_too_long_leaves_the_others_half_of_their_time(
+    tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(60.0 * minute for minute in range(0, 1000, 25))
+    monkeypatch.setattr(finishing.time, "perf_counter", lambda: next(clock))
+    finish(tmp_path, FinishRequest(minutes=30))
+    for name in ("retrain", "compress"):
+        assert dict(taken)[name] == pytest.approx(30 * WEIGHTS[name] / 2)
+
+
 def test_what_is_left_out_leaves_its_time_to_the_others(tmp_path: Path, taken: Taken) -> None:
     content = finish(tmp_path, FinishRequest(minutes=30, leave_out=("tune", "compress")))
     assert [name for name, _ in taken] == ["retrain", "inspect", "export", "report"]

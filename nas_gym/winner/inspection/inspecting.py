@@ -44,7 +44,11 @@ def inspect_run(path: Path, settings: Settings, watch: Watch | None = None) -> d
     with closing(RunDirectory.open(path)):
         winner = load_winner(path)
         known = read_inspection(path)
-        if known is not None and known["settings"] == settings.to_json() and known["weights"] == _weights(winner):
+        if (
+            known is not None
+            and known["settings"] == settings.to_json()
+            and known.get("weights_digest") == _weights(winner)
+        ):
             return known
         subject = subject_of(path, settings.device)
         if settings.patch is not None and not subject.has_images:
@@ -130,7 +134,7 @@ def _written(path: Path, subject: Subject, settings: Settings, found: Measured) 
         "schema": SCHEMA,
         "settings": settings.to_json(),
         "key": winner.candidate.key,
-        "weights": digest_of(winner),
+        "weights_digest": digest_of(winner),
         "retrained": winner.retrained,
         "test_images": found.images,
         "test_accuracy": found.accuracy,

@@ -84,7 +84,7 @@ def layers_figure(layers: Sequence[LayerImportance], accuracy: float, sentence: 
         left.plot(values[:, 0], places + shift, marker, color=colour, markersize=5.5, label=label, zorder=3)
     left.axvline(0, color=INK, linewidth=0.8)
     left.axvline(100 * accuracy, color=SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
-    left.set_yticks(places, [f"{shortened(one.name, 40)}  {n}" for n, one in enumerate(layers, start=1)], fontsize=8.5)
+    left.set_yticks(places, [f"{n}. {shortened(one.name, 40)}" for n, one in enumerate(layers, start=1)], fontsize=8.5)
     left.set_ylim(len(layers) - 0.4, -0.6)
     left.set_xlabel(f"points of accuracy lost (dashed: all of the {100 * accuracy:.1f} there are)", fontsize=9)
     left.grid(axis="x", color=GRID)

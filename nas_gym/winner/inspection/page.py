@@ -52,7 +52,7 @@ def layer_rows(layers: Sequence[LayerImportance]) -> Rows:
     header = ("layer", "points lost", "95 % interval", "mean and deviation kept", "parameters", "MACs", "replaced by")
     rows = [
         (
-            f"{number} {one.name}",
+            f"{number}. {one.name}",
             f"{100 * one.lost_accuracy:.1f}",
             f"{100 * one.low:.1f} to {100 * one.high:.1f}",
             f"{100 * one.matched_lost_accuracy:.1f}",

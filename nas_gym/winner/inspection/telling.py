@@ -47,7 +47,7 @@ def print_inspection(content: Mapping[str, Any], run: Path, console: Console) ->
     layers = sorted(enumerate(layer_importances(run), start=1), key=lambda pair: -pair[1].matched_lost_accuracy)
     for number, one in layers[:_MOST_LAYERS]:
         interval = f"{100 * one.matched_low:.1f} to {100 * one.matched_high:.1f}"
-        table.add_row(f"{number} {one.name}", f"{100 * one.matched_lost_accuracy:.1f}", interval, one.substitute)
+        table.add_row(f"{number}. {one.name}", f"{100 * one.matched_lost_accuracy:.1f}", interval, one.substitute)
     console.print(table)
     for sentence in findings(content):
         console.print(f"  {sentence}", markup=False, soft_wrap=True)

@@ -36,7 +36,8 @@ def of_sanity(sanity: Sanity) -> str:
     last = sanity.stages[-1]
     found = (
         f"With every weight random, the strengths of the maps of {sanity.images} images have a rank correlation of "
-        f"{last.correlation:.2f} with those of the trained network, the signed values {last.signed:.2f}."
+        f"{last.correlation:.2f} with those of the trained network, the signed values {last.signed:.2f}; the contrast "
+        f"of the image alone (dashed) has {sanity.contrast:.2f}."
     )
     return f"{found} {verdict(sanity)}"
 

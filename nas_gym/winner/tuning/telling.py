@@ -47,7 +47,7 @@ class Teller:
             spent += self._before
         complete = [trial.score for trial in [*(self._broad if stage != "broad" else ()), *trials] if not trial.pruned]
         best = f"best {max(complete):.4f}" if complete else "none complete yet"
-        self._show(f"{stage} stage", spent, f"{len(trials)} trials, {best}")
+        self._show(f"{stage} stage", spent, f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'}, {best}")
 
     def narrowed(self, found: Sequence[Importance], space: Space) -> None:
         """Say what matters."""

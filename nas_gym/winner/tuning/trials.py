@@ -1,7 +1,7 @@
 """One stage of a search for hyper-parameters: trials in a study of Optuna, until a number of epochs is spent."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from threading import Event, Lock
@@ -131,7 +131,7 @@ class _Running:
             with ThreadPoolExecutor(len(trains)) as pool:
                 futures = [pool.submit(self._work, train) for train in trains]
                 try:
-                    for future in futures:
+                    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                         future.result()
                 except BaseException:
                     self._stop.set()

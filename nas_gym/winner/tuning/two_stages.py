@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_gym.errors import RunError
-from nas_gym.winner.tuning.importance import Importance, elite, importances
+from nas_gym.winner.tuning.importance import SHUFFLES, Importance, elite, importances
 from nas_gym.winner.tuning.narrowing import narrowed
 from nas_gym.winner.tuning.space import Space, Values
 from nas_gym.winner.tuning.trials import Stage, Train, Trial, run_stage
@@ -48,6 +48,7 @@ def search(
     epochs: int,
     broad_share: float = 0.5,
     seed: int = 0,
+    shuffles: int = SHUFFLES,
     storage: "optuna.storages.BaseStorage | None" = None,
     watch: Watch | None = None,
     narrowing: Callable[[list[Importance], Space], None] | None = None,
@@ -62,6 +63,7 @@ def search(
         epochs: Of one training.
         broad_share: Of the budget, for the first stage.
         seed: Of everything that is drawn.
+        shuffles: Of scores, which tell what importance chance gives.
         storage: Where the studies are; None: in memory. What it holds is not repeated.
         watch: Called after every epoch with the stage, its trials that have ended and its epochs so far.
         narrowing: Called between the stages with the importances and the space of the second stage.
@@ -79,7 +81,7 @@ def search(
     best = elite(broad)
     if not best:
         raise RunError(f"none of {len(broad)} trainings came to its end{_reason(broad)}; nothing can be tuned by that")
-    found = importances(space, broad, seed=seed)
+    found = importances(space, broad, seed=seed, shuffles=shuffles)
     small = narrowed(space, [one.name for one in found if one.important], [trial.values for trial in best])
     if narrowing is not None:
         narrowing(found, small)

@@ -72,7 +72,7 @@ def accuracy(values: Mapping[str, Value]) -> float:
 def planted_search(train: Planted, file: Path | None = None, seed: int = 0) -> Found:
     """Return what a search of the planted objective finds."""
     storage = None if file is None else journal(file)
-    return search(SPACE, FIRST, [train], budget=BUDGET, epochs=EPOCHS, seed=seed, storage=storage)
+    return search(SPACE, FIRST, [train], budget=BUDGET, epochs=EPOCHS, seed=seed, shuffles=40, storage=storage)
 
 
 if __name__ == "__main__":

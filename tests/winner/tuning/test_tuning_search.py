@@ -86,7 +86,7 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(
 def test_a_killed_search_goes_on_to_the_same_trials(reference: Found, tmp_path: Path) -> None:
     file = tmp_path / "journal.log"
     path = os.pathsep.join(map(str, (ROOT, ROOT / "envs", ROOT / "agents")))
-    command = [sys.executable, "-m", "tests.winner.tuning.planted", str(file), "7", "3"]
+    command = [sys.executable, "-m", "tests.winner.tuning.planted", str(file), "9", "2"]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, cwd=ROOT, check=False)
     assert done.returncode == -9
     with file.open("ab") as opened:
@@ -121,7 +121,7 @@ def test_if_nothing_can_be_trained_that_is_told() -> None:
 
 def test_several_at_once_keep_to_the_budget_and_find_it_too() -> None:
     trains = [Planted(), Planted(), Planted()]
-    found = search(SPACE, FIRST, trains, budget=BUDGET, epochs=EPOCHS)
+    found = search(SPACE, FIRST, trains, budget=BUDGET, epochs=EPOCHS, shuffles=20)
     assert all(train.seen for train in trains)
     assert sum(train.epochs for train in trains) <= BUDGET
     assert found.importances[0].name == "learning_rate" and found.best[0].score > 0.95

@@ -1,4 +1,4 @@
-"""The pages of the documentation run from top to bottom: their Python as it stands there, their commands made smaller."""
+"""The pages of the documentation run from top to bottom: Python as it stands there, commands made smaller."""
 
 import re
 import shlex
@@ -93,12 +93,7 @@ def test_tutorials_are_run_and_not_only_parsed() -> None:
     assert [page for page in RUN if page.startswith("docs/tutorials/")] == [
         page for page in pages() if page.startswith("docs/tutorials/")
     ]
-    assert (
-        smaller("nas-gym search --run-dir runs/digits").split("--confirm 0")[1]
-        == " --evaluations 6 --run-dir runs/digits"
-    )
-    assert smaller(f"{SEARCH} --evaluations 256").startswith("nas-gym search --env-arg epochs=1")
-    assert (
-        smaller("nas-gym search --env nas_gym/Table-v0 --unique 200")
-        == "nas-gym search --env nas_gym/Table-v0 --unique 40"
-    )
+    for search in ("nas-gym search --run-dir runs/digits", f"{SEARCH} --evaluations 256"):
+        assert "--env-arg epochs=1" in smaller(search) and "--evaluations 6" in smaller(search)
+    table = "nas-gym search --env nas_gym/Table-v0"
+    assert smaller(f"{table} --unique 200") == f"{table} --unique 40"

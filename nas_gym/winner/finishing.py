@@ -117,7 +117,7 @@ def _minutes(name: str, request: FinishRequest, steps: Mapping[str, Mapping[str,
     spent = sum(step.get("seconds", 0.0) for step in steps.values()) / 60
     left = (request.minutes - spent) * WEIGHTS[name] / sum(WEIGHTS[other] for other in ahead)
     least = request.minutes * WEIGHTS[name] / sum(WEIGHTS[other] for other in asked) / 2
-    return round(max(left, least), 3)
+    return float(round(max(left, least), 3))
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,8 @@ def sanity_figure(image: Explained, randomised: Randomised, sanity: Sanity, sent
     """Return the maps of one image as weights are drawn anew, above the correlations of all images' maps."""
     stages = sanity.stages
     figure = new_figure(max(7.0, 1.25 * len(stages) + 1.6), 4.9)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.15, 2])
+    halves: Any = figure.subfigures(2, 1, height_ratios=[1.15, 2])
+    upper, lower = halves
     panels = upper.subplots(1, len(stages) + 1)
     show_image(panels[0], image.pixels)
     panels[0].set_title("image", fontsize=8.5, color=INK)

@@ -134,7 +134,7 @@ def randomised(network: Network, count: int, seed: int) -> Network:
     lowest, device = layers[-count].position, next(network.parameters()).device
     fresh, copy = build(network.architecture, seed=seed), deepcopy(network)
     for position in range(lowest, len(copy.layers)):
-        copy.layers[position] = fresh.layers[position]  # type: ignore[index]
+        copy.layers[position] = fresh.layers[position]  # type: ignore[index, assignment]
     return copy.to(device).eval()
 
 

@@ -108,7 +108,7 @@ def _add_inspection(page: Page, run: Path) -> None:
     said = content.get("sentences", {})
     for name in _SHOWN:
         if (run / INSPECTION / name).is_file():
-            page.show(name.removesuffix(".png"), run / INSPECTION / name, str(said.get(name, "")))
+            page.show(name.removesuffix(".png"), run / INSPECTION / name, "", alt=str(said.get(name, "")))
 
 
 def _add_variants(page: Page, run: Path) -> None:

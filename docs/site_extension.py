@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from nbclient import NotebookClient
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 HERE = Path(__file__).parent
 API = HERE / "api"
+KERNEL_SECONDS = 600  # in which a notebook's process must have begun, on a busy machine too; nbclient's own limit is 60
 FIRST_PAGE = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=docs/index.html">'
 
 
@@ -100,6 +102,7 @@ def write_first_page(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx of all of it."""
+    NotebookClient.startup_timeout.default_value = KERNEL_SECONDS
     app.add_config_value("site_places", public_names(), "", dict)
     app.connect("source-read", leave_out_pages_to_come)
     app.connect("missing-reference", lead_somewhere)

@@ -10,11 +10,16 @@ SMALLER = {
     r"--unique \d+": "--unique 40",
     r"--seeds \d+": "--seeds 1",
     r"--budget unique=\d+": "--budget unique=10",
-    r"--minutes [\d.]+": "--minutes 0.05",
+    r"^(nas-gym retrain .*)--minutes [\d.]+": r"\1--epochs 2",
+    r"--minutes [\d.]+": "--minutes 0.2",
     r"--workers \d+": "--workers 1",
     r"^nas-gym search(?!.*(--evaluations|--unique))": "nas-gym search --evaluations 6",
-    # A search that trains: one epoch each, small rollouts, and no network trained again at the end.
-    r"^nas-gym search(?!.*nas_gym/(Table|NB))": "nas-gym search --env-arg epochs=1 --agent-arg n_steps=16 --confirm 0",
+    # A search that trains: one epoch each, no network trained again at the end; a policy learns from small rollouts.
+    r"epochs=\d+": "epochs=1",
+    r"n_steps=\d+": "n_steps=16",
+    r"^nas-gym search(?!.*(nas_gym/Table|epochs=))": "nas-gym search --env-arg epochs=1",
+    r"^nas-gym search(?!.*(nas_gym/Table|--confirm))": "nas-gym search --confirm 0",
+    r"^nas-gym search(?!.*(nas_gym/Table|n_steps=|--agent ))": "nas-gym search --agent-arg n_steps=16",
 }
 """What a command is made smaller by before it is run, in this order: from a pattern to what replaces it."""
 

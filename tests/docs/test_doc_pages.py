@@ -63,7 +63,7 @@ def test_page_runs(
     if page in TABLES:
         find: Callable[[str], Path] = request.getfixturevalue("tables")
         find(TABLES[page])
-    names: dict[str, object] = {"__name__": "example"}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block, found in to_run(page):
         if block.kind == "python":
             padding = "\n" * block.line  # so that a traceback has the page's own lines

@@ -13,47 +13,47 @@ from doc_pages import ROOT, pages
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
-    place = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", "-d", str(place / "trees")]
-    command += ["-D", f"nb_execution_cache_path={place / 'notebooks'}", ".", str(place / "html")]
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """One test, so that the site is built once however tests are spread."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", "-d", str(tmp_path / "trees")]
+    command += ["-D", f"nb_execution_cache_path={tmp_path / 'notebooks'}", ".", str(tmp_path / "html")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "envs", ROOT / "agents")))}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return place / "html"
+    site = tmp_path / "html"
+    check_pages_are_there(site)
+    check_nothing_is_fetched(site)
+    check_notebooks_have_outputs(site)
+    check_api(site)
 
 
-@pytest.mark.slow
-def test_every_page_and_notebook_is_on_the_site(site: Path) -> None:
+def check_pages_are_there(site: Path) -> None:
     for page in (*pages(), *(str(path.relative_to(ROOT)) for path in NOTEBOOKS)):
         assert (site / page).with_suffix(".html").is_file()
     assert "url=docs/index.html" in (site / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_the_site_asks_no_other_host_for_anything(site: Path) -> None:
+def check_nothing_is_fetched(site: Path) -> None:
     fetched = re.compile(r'<(?:script|img|iframe)[^>]* src="https?:|<link[^>]*stylesheet[^>]*href="https?:')
     found = [page.name for page in site.rglob("*.html") if fetched.search(page.read_text(encoding="utf-8"))]
     assert found == []
 
 
-@pytest.mark.slow
-def test_notebooks_have_the_outputs_of_this_build(site: Path) -> None:
+def check_notebooks_have_outputs(site: Path) -> None:
     for notebook in NOTEBOOKS:
         html = (site / notebook.relative_to(ROOT)).with_suffix(".html").read_text(encoding="utf-8")
         assert html.count("cell_output") >= 3 and "Traceback" not in html
 
 
-@pytest.mark.slow
-def test_api_pages_show_what_modules_offer(site: Path) -> None:
-    spaces = (site / "docs/api/nas_gym.spaces.html").read_text(encoding="utf-8")
-    agents = (site / "docs/api/nas_gym.agents.html").read_text(encoding="utf-8")
+def check_api(site: Path) -> None:
+    spaces, agents, evaluation = (
+        (site / f"docs/api/nas_gym.{name}.html").read_text(encoding="utf-8")
+        for name in ("spaces", "agents", "evaluation")
+    )
     assert 'id="nas_gym.spaces.SearchSpace.next_slot"' in spaces
     assert 'id="nas_gym.agents.Genetic"' in agents, "what is imported when it is asked for is there too"
-    evaluation = (site / "docs/api/nas_gym.evaluation.html").read_text(encoding="utf-8")
-    assert re.search(r'href="nas_gym\.architecture\.html#nas_gym\.architecture\.Candidate"', evaluation)
+    assert 'href="nas_gym.architecture.html#nas_gym.architecture.Candidate"' in evaluation
 
 
 def test_there_are_three_notebooks_without_outputs() -> None:

@@ -1,6 +1,7 @@
 """What a compression works on: the winner's network, the images it may learn from, and those it is measured on."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,7 @@ class Material:
             self.dataset.input_shape,
             n_images=len(self.dataset.train),
             epochs=epochs,
-            processors=torch.get_num_threads(),
+            processors=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             hyperparameters=own,
             changes=changes,
         ).recipe

@@ -58,6 +58,7 @@ def test_page_runs(
     request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as for a user who stands in this folder; taken back afterwards
     for place in PREPARED.get(page, ()):
         shutil.copytree(request.getfixturevalue("digits"), tmp_path / place)
     if page in TABLES:

@@ -7,7 +7,7 @@ from doc_pages import Command
 
 SMALLER = {
     r"--evaluations \d+": "--evaluations 6",
-    r"--unique \d+": "--unique 40",
+    r"--unique \d+": "--unique 16",
     r"--seeds \d+": "--seeds 1",
     r"--budget unique=\d+": "--budget unique=10",
     r"^(nas-gym retrain .*)--minutes [\d.]+": r"\1--epochs 2",
@@ -42,6 +42,7 @@ ONLY_PARSED = {
     "README.md": "its commands are those of the tutorials, and variations that other tests run",
     "docs/results.md": "measurements: minutes to an hour each",
     "docs/agents/.*": "searches that differ in the agent alone; tests/agents runs every agent",
+    "docs/(finish|tuning|compress|inspect|winner).md": "tests/winner runs each of these commands, and all of them in order",
     "docs/scaling.md": "its commands need eight workers or a cluster; tests/evaluation and tests/faults have workers",
 }
 """Pages whose commands are parsed and not run: from a pattern to the reason. Their Python is run."""
@@ -52,6 +53,8 @@ ELSEWHERE = {"docs/your-own-images.md": "tests/winner/test_own_images_page.py"}
 PREPARED = {
     "README.md": ("runs/Chain-Digits-v0-maskable-ppo-seed0",),
     "docs/explanations.md": ("runs/Chain-Digits-v0-maskable-ppo-seed0", "runs/digits"),
+    "docs/finish.md": ("runs/digits",),
+    "docs/winner.md": ("runs/digits",),
     "docs/report.md": ("runs/digits",),
     "docs/tensorboard.md": ("runs/digits",),
 }

@@ -42,7 +42,7 @@ ONLY_PARSED = {
     "README.md": "its commands are those of the tutorials, and variations that other tests run",
     "docs/results.md": "measurements: minutes to an hour each",
     "docs/agents/.*": "searches that differ in the agent alone; tests/agents runs every agent",
-    "docs/(finish|tuning|compress|inspect|winner).md": "tests/winner runs each of these commands, and all of them in order",
+    "docs/(finish|tuning|compress|inspect|winner).md": "tests/winner runs these commands, and all of them in order",
     "docs/scaling.md": "its commands need eight workers or a cluster; tests/evaluation and tests/faults have workers",
 }
 """Pages whose commands are parsed and not run: from a pattern to the reason. Their Python is run."""

@@ -47,8 +47,13 @@ ONLY_PARSED = {
 }
 """Pages whose commands are parsed and not run: from a pattern to the reason. Their Python is run."""
 
-ELSEWHERE = {"docs/your-own-images.md": "tests/winner/test_own_images_page.py"}
-"""Pages that have a test of their own."""
+ELSEWHERE = {
+    "docs/your-own-images.md": "tests/winner/test_own_images_page.py",
+    "docs/inspect.md": "tests/winner/inspection",
+    "docs/tuning.md": "tests/winner/tuning",
+    "docs/compress.md": "tests/winner/test_compression.py",
+}
+"""Pages whose Python is run by tests of their own, since it needs what takes minutes; their commands are parsed."""
 
 PREPARED = {
     "README.md": ("runs/Chain-Digits-v0-maskable-ppo-seed0",),

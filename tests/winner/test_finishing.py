@@ -116,10 +116,15 @@ def test_no_run_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search_of_digits_is_finished(run_path: Path) -> None:
-    """All of it for real, as small as it can be; the report then tells of every part."""
+def test_a_search_of_digits_is_finished(run_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it for real, as small as it can be (tuning by trials, not by time); the report tells of every part."""
     for needed in ("onnxruntime", "optuna", "torch_pruning"):
         pytest.importorskip(needed)
+    from nas_gym.winner.tuning.request import LEAST_TRIALS, TuningRequest
+    from nas_gym.winner.tuning.tuning import tune
+
+    few = TuningRequest(trials=LEAST_TRIALS, epochs=2, top=1, repeats=2)
+    monkeypatch.setitem(finishing.STEPS, "tune", lambda path, request, minutes, watch: tune(path, few, watch=watch))
     result = CliRunner().invoke(app, ["finish", str(run_path), "--minutes", "0.4"])
     assert result.exit_code == 0, result.stderr
     content = read_finish(run_path)

@@ -203,7 +203,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     left[0] = 10**9
 
 
-@pytest.mark.parametrize("files", [0, 2, 5, 7, 8, 9, 10, 13, 16])
+@pytest.mark.parametrize("files", [0, 2, 5, 7, 8, 9, 10, 13])
 def test_killed_between_any_two_files_it_goes_on_to_the_same_winner(
     files: int, run_path: Path, reference: Path, killing: list[int]
 ) -> None:

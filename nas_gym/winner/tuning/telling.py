@@ -98,7 +98,7 @@ def print_tuning(content: Mapping[str, Any], console: Console, place: str, run: 
 
     table = Table(title="Hyper-parameters, the most important first", title_justify="left")
     for name in ("", "importance", "chance", "second stage", "without tuning", "tuned"):
-        table.add_column(name, justify="right" if name in ("importance", "chance") else "left")
+        table.add_column(name, justify="right" if name in ("importance", "chance") else "left", no_wrap=name == "")
     for name, share, chance, _, after in spaces_in_words(content):
         table.add_row(name, share, chance, after, shown(content["untuned"][name]), shown(content["recipe"][name]))
     console.print(table)

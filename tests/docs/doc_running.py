@@ -49,8 +49,8 @@ ONLY_PARSED = {
 
 ELSEWHERE = {
     "docs/your-own-images.md": "tests/winner/test_own_images_page.py",
-    "docs/inspect.md": "tests/winner/inspection",
-    "docs/tuning.md": "tests/winner/tuning",
+    "docs/inspect.md": "tests/winner/inspection/test_inspecting.py",
+    "docs/tuning.md": "tests/winner/tuning/test_tuning.py",
     "docs/compress.md": "tests/winner/test_compression.py",
 }
 """Pages whose Python is run by tests of their own, since it needs what takes minutes; their commands are parsed."""

@@ -30,7 +30,7 @@ class Centred(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the difference."""
-        outputs = self.network(inputs)
+        outputs: Tensor = self.network(inputs)
         return outputs[:, self.of : self.of + 1] - outputs.mean(1, keepdim=True)
 
 

@@ -88,4 +88,5 @@ def some_of_each(
     kept = shuffled[right[shuffled] == wanted]
     rounds: Sequence[int] = [int((targets[kept[:i]] == targets[kept[i]]).sum()) for i in range(len(kept))]
     chosen = kept[np.argsort(rounds, kind="stable")][:most]  # the first of every class, then the second …
-    return chosen[np.argsort(targets[chosen], kind="stable")]
+    ordered: NDArray[np.int64] = chosen[np.argsort(targets[chosen], kind="stable")]
+    return ordered

@@ -56,7 +56,7 @@ def layers_of(architecture: Architecture) -> list[Layer]:
     for position, operation in enumerate(operations):
         if operation.kind not in _LAYERS or position in gone:
             continue
-        span = (position,)
+        span: tuple[int, ...] = (position,)
         if operation.kind in WEIGHTED and len(readers[position]) == 1:
             (reader,) = readers[position]
             span = (position, reader) if operations[reader].kind == "batch_norm" else span

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def overlays_figure(shown: Sequence[Explained], names: Sequence[str], title: str
         wrong = one.true != one.answered
         axes[0].set_title(_named(names, one.true, "true: " if wrong else ""), fontsize=8.5, color=INK, loc="left")
         texts = [f"{_named(names, one.answered, 'answer: ' if wrong else 'for: ')}\n{one.probability:.0%} sure"]
-        texts += [_named(names, one.true, "for the true: ")]
+        texts += [f"for the true:\n{_named(names, one.true)}"]
         for place, (panel, found) in enumerate(zip(axes[1:], one.maps, strict=True)):
             show_overlay(panel, one.pixels, found.values)
             panel.set_title(texts[place], fontsize=8.5, color=INK, loc="left")
@@ -72,8 +72,7 @@ def sanity_figure(image: Explained, randomised: Randomised, sanity: Sanity, sent
     """Return the maps of one image as weights are drawn anew, above the correlations of all images' maps."""
     stages = sanity.stages
     figure = new_figure(max(7.0, 1.25 * len(stages) + 1.6), 4.9)
-    halves: Any = figure.subfigures(2, 1, height_ratios=[1.15, 2])
-    upper, lower = halves
+    upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=[1.15, 2]))
     panels = upper.subplots(1, len(stages) + 1)
     show_image(panels[0], image.pixels)
     panels[0].set_title("image", fontsize=8.5, color=INK)

@@ -33,7 +33,7 @@ def patches_figure(found: PatchImportances, mean_image: NDArray[np.float32], sen
     points = 100 * found.lost
     height, width = mean_image.shape[:2]
     heat = np.repeat(np.repeat(points, found.size, 0), found.size, 1)[:height, :width]
-    top = max(float(points.max()), 1e-9)
+    top = max(float(points.max()), 300 * float(found.standard_error.max()), 1e-9)  # noise alone must not look dark
     right.imshow(heat, cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
     frame(right)
     right.set_title(f"points of accuracy lost, patches of {found.size}×{found.size} pixels", fontsize=9, color=SOFT)

@@ -132,9 +132,9 @@ def randomised(network: Network, count: int, seed: int) -> Network:
     if count == 0:
         return network
     lowest, device = layers[-count].position, next(network.parameters()).device
-    fresh, copy = build(network.architecture, seed=seed), deepcopy(network)
+    fresh, copy = build(network.architecture, seed=seed).get_submodule("layers"), deepcopy(network)
     for position in range(lowest, len(copy.layers)):
-        copy.layers[position] = fresh.layers[position]  # type: ignore[index, assignment]
+        copy.layers[position] = fresh.get_submodule(str(position))
     return copy.to(device).eval()
 
 

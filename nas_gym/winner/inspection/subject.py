@@ -96,8 +96,8 @@ class Subject:
         """Return images as they are shown: float32 in 0..1, (n, height, width, channels)."""
         mean, std = (np.array(v, dtype=np.float32) for v in (self.winner.mean, self.winner.std))
         array = samples.inputs.cpu().numpy().transpose(0, 2, 3, 1) * std + mean
-        shown: NDArray[np.float32] = np.clip(array, 0, 1).astype(np.float32)
-        return shown
+        clipped: NDArray[np.float32] = np.clip(array, 0, 1).astype(np.float32)
+        return clipped
 
 
 def subject_of(path: Path, device: str = "auto") -> Subject:

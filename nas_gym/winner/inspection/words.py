@@ -50,22 +50,33 @@ def verdict(sanity: Sanity) -> str:
     if last.signed > sanity.threshold:
         return "Warning: a random network gives nearly the same maps; they tell of the images, not of what was learned."
     return (
-        "Warning: where the colours are strong follows the contrast of the image as much as the network; "
-        "whether they are blue or orange is what was learned."
+        "Warning: where the colours are strong follows the contrast of the image as much as the network; read whether "
+        "they are blue or orange rather than how strong they are."
     )
 
 
 def of_patches(found: PatchImportances) -> str:
     """Return what the map of patches shows."""
-    row, column = np.unravel_index(int(found.lost.argmax()), found.lost.shape)
-    top, left = int(row) * found.size, int(column) * found.size
-    clear = int((found.lost > 2 * found.standard_error).sum())
+    images, shuffled = counted(found.images, "test image"), counted(found.repeats, "shuffling")
     return (
-        f"Points of accuracy that are lost when a patch comes from another image ({found.images} test images, "
-        f"{found.repeats} shufflings each; {found.accuracy:.1%} as they are). The network needs rows {top} to "
-        f"{top + found.size - 1}, columns {left} to {left + found.size - 1} most: {100 * found.lost.max():.1f} ± "
-        f"{100 * found.standard_error[row, column]:.1f} points. {clear} of {found.lost.size} patches lose more than "
-        "two standard errors; the others are grey."
+        f"Points of accuracy that are lost when a patch comes from another image ({images}, {shuffled} of each patch; "
+        f"{found.accuracy:.1%} as they are). {_most_needed_patch(found.to_json())} Patches that lose no more than two "
+        "standard errors are grey."
+    )
+
+
+def _most_needed_patch(patches: Mapping[str, Any]) -> str:
+    """Return which patch is worth most, or that none is, from the numbers of the patches."""
+    lost, errors, size = np.array(patches["lost"]), np.array(patches["standard_error"]), int(patches["size"])
+    clear = lost > 2 * errors
+    if not clear.any():
+        return f"None of the {lost.size} patches alone is worth anything that can be told from chance."
+    row, column = np.unravel_index(int(np.where(clear, lost, -1).argmax()), lost.shape)
+    top, left = int(row) * size, int(column) * size
+    return (
+        f"It needs rows {top} to {top + size - 1}, columns {left} to {left + size - 1} most: "
+        f"{100 * lost[row, column]:.1f} ± {100 * errors[row, column]:.1f} points; {int(clear.sum())} of {lost.size} "
+        "patches lose more than two standard errors."
     )
 
 
@@ -153,19 +164,13 @@ def findings(content: Mapping[str, Any]) -> list[str]:
     """
     found = []
     if "patches" in content:
-        patches = content["patches"]
-        lost = np.array(patches["lost"])
-        row, column = np.unravel_index(int(lost.argmax()), lost.shape)
-        top, left, side = int(row) * patches["size"], int(column) * patches["size"], patches["size"] - 1
-        found.append(
-            f"It needs rows {top} to {top + side}, columns {left} to {left + side} most: "
-            f"{100 * lost.max():.1f} ± {100 * patches['standard_error'][row][column]:.1f} points lost when shuffled."
-        )
+        found.append(_most_needed_patch(content["patches"]))
     if "features" in content:
         lost = np.array(content["features"]["lost"])
         found.append(f"It needs feature {int(lost.argmax())} most: {100 * lost.max():.1f} points lost when shuffled.")
     layers = content["layers"]
-    found.append(f"{layers['idle']} of {layers['count']} layers are worth nothing that can be told from chance.")
+    idle = f"{layers['idle']} of {layers['count']} layers are worth nothing that can be told from chance."
+    found.append(idle if layers["idle"] else f"Each of the {layers['count']} layers is worth something.")
     if content.get("confusions"):
         first = content["confusions"][0]
         found.append(

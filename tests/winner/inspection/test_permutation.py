@@ -6,8 +6,9 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.inspection import permutation_importance
 
-from nas_gym.winner.inspection.permutation import feature_importances, patch_importances, patch_size
+from nas_gym.winner.inspection.permutation import PatchImportances, feature_importances, patch_importances, patch_size
 from nas_gym.winner.inspection.subject import logits
+from nas_gym.winner.inspection.words import of_patches
 
 
 def test_only_the_patch_that_is_read_is_worth_something(one_patch) -> None:
@@ -70,3 +71,12 @@ def test_generators_are_left_alone(one_patch) -> None:
     patch_importances(one_patch.subject.network, one_patch.samples, size=4, repeats=1)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_what_can_t_be_told_from_chance_is_said_to_be() -> None:
+    zeros = np.zeros((2, 2))
+    nothing = PatchImportances(3, np.array([[0.03, 0.0], [0.0, -0.02]]), zeros + 0.02, zeros, 0.5, 1, 1)
+    assert "None of the 4 patches alone" in of_patches(nothing) and "1 test image, 1 shuffling" in of_patches(nothing)
+    lost = np.array([[0.03, 0.0], [0.01, -0.02]])
+    clear = PatchImportances(3, lost, np.array([[0.02, 0.0], [0.001, 0.0]]), zeros, 0.5, 9, 2)
+    assert "It needs rows 3 to 5, columns 0 to 2 most: 1.0 ± 0.1 points; 1 of 4" in of_patches(clear)

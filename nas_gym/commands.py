@@ -1,6 +1,8 @@
 """What all commands share: how they report a mistake, and their common options."""
 
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -30,3 +32,20 @@ def reporting(resume: Path | None = None) -> Iterator[None]:
         raise typer.Exit(130) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def going_on(kept: str, *, without: Container[str] = ()) -> Iterator[None]:
+    """Turn Ctrl-C into what is kept, the command that goes on, and exit code 130.
+
+    Args:
+        kept: Such as ``"the epochs that are finished are kept"``.
+        without: Words of this command that the one that goes on does not have.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(f"interrupted; {kept}")
+        words = [word for word in sys.argv[1:] if word not in without]
+        errors.print(f"go on with: {shlex.join(['nas-gym', *words])}", markup=False)
+        raise typer.Exit(130) from None

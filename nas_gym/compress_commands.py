@@ -1,15 +1,13 @@
 """``nas-gym compress``: the winner of a run, smaller and faster."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.commands import JsonOption, errors, going_on, reporting
 from nas_gym.errors import ConfigurationError
 
 
@@ -53,13 +51,8 @@ def compress(
         from nas_gym.winner.compression.compressing import compress as run_it
         from nas_gym.winner.compression.showing import print_compressed, telling
 
-        try:
-            with telling(errors) as teller:
-                content = run_it(run, request, teller)
-        except KeyboardInterrupt:
-            errors.print("interrupted; variants and epochs that are finished are kept")
-            errors.print(f"go on with: {shlex.join(['nas-gym', *sys.argv[1:]])}", markup=False)
-            raise typer.Exit(130) from None
+        with going_on("variants and epochs that are finished are kept"), telling(errors) as teller:
+            content = run_it(run, request, teller)
         if as_json:
             print(json.dumps(content))
         else:

@@ -1,8 +1,6 @@
 """``nas-gym finish``: everything that comes after a search, in one command."""
 
 import json
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.commands import JsonOption, errors, going_on, reporting
 from nas_gym.winner_commands import parsed_width
 
 TITLES = {
@@ -53,12 +51,8 @@ def finish(
             workers=workers,
             seed=seed,
         )
-        try:
+        with going_on("what is finished is kept"):
             content = run_it(run, request, _telling)
-        except KeyboardInterrupt:
-            errors.print("interrupted; what is finished is kept")
-            errors.print(f"go on with: {shlex.join(['nas-gym', *sys.argv[1:]])}", markup=False)
-            raise typer.Exit(130) from None
         if as_json:
             print(json.dumps(content))
         else:

@@ -50,6 +50,38 @@ def of_files(console: Console) -> Iterator[Callable[[int, int], None] | None]:
         yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
+@contextmanager
+def bar_on(console: Console) -> Iterator[Progress | None]:
+    """Show a bar with a description and the time left while the block runs; yields None where there is no terminal."""
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as bar:
+        yield bar
+
+
+class Teller:
+    """Tells how something goes on, in sentences and, where there is a terminal, with a bar.
+
+    Args:
+        console: Where to.
+        bar: Shown on a terminal (`bar_on`); None: there is none.
+        what: What the bar says first.
+    """
+
+    def __init__(self, console: Console, bar: Progress | None, what: str) -> None:
+        self._console, self._bar = console, bar
+        self._task = None if bar is None else bar.add_task(what, total=None, left="")
+
+    def _show(self, what: str, done: float, total: float, left: str) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=what, completed=done, total=total, left=left)
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, markup=False, soft_wrap=True)
+
+
 def time_left(seconds: float, share: float) -> str:
     """Return an estimate of the time left, from the share of the budget spent so far."""
     if share <= 0.01 or share >= 1:

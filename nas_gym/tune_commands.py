@@ -1,15 +1,13 @@
 """``nas-gym tune``: hyper-parameters of the training that suit the winner of a search."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.commands import JsonOption, errors, going_on, reporting
 
 
 def tune(
@@ -39,14 +37,8 @@ def tune(
         request = TuningRequest(
             trials=trials, minutes=minutes, epochs=epochs, broad=broad, top=top, repeats=repeats, seed=seed
         )
-        try:
-            with telling(errors) as teller:
-                content = run_it(run, request, n_workers=workers, fresh=fresh, watch=teller)
-        except KeyboardInterrupt:
-            errors.print("interrupted; the trials that are finished are kept")
-            words = [word for word in sys.argv[1:] if word != "--fresh"]
-            errors.print(f"go on with: {shlex.join(['nas-gym', *words])}", markup=False)
-            raise typer.Exit(130) from None
+        with going_on("the trials that are finished are kept", without=("--fresh",)), telling(errors) as teller:
+            content = run_it(run, request, n_workers=workers, fresh=fresh, watch=teller)
         if as_json:
             print(json.dumps(content))
         else:

@@ -1,15 +1,13 @@
 """``nas-gym retrain``: what comes after a search."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.commands import JsonOption, errors, going_on, reporting
 from nas_gym.errors import ConfigurationError
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
@@ -64,13 +62,8 @@ def retrain(
             depth=depth,
             recipe={**(tuned_recipe(run) if tuned else {}), **parse_pairs(recipe_arg or [], "--recipe-arg")},
         )
-        try:
-            with telling(errors) as teller:
-                content = run_it(run, request, teller)
-        except KeyboardInterrupt:
-            errors.print("interrupted; the epochs that are finished are kept")
-            errors.print(f"go on with: {shlex.join(['nas-gym', *sys.argv[1:]])}", markup=False)
-            raise typer.Exit(130) from None
+        with going_on("the epochs that are finished are kept"), telling(errors) as teller:
+            content = run_it(run, request, teller)
         if tuned and (read_tuning(run) or {}).get("key") != content["key"]:
             errors.print("note: the recipe was tuned for another network than the winner; run nas-gym tune again")
         if as_json:

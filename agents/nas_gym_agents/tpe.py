@@ -1,8 +1,6 @@
 """TPE: the tree-structured Parzen estimator of Optuna, asked decision by decision."""
 
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 
 from nas_gym.errors import ConfigurationError
+from nas_gym.optuna_package import optuna_package, quiet
 from nas_gym_agents.agent import Choose, Mask, Recorder, SearchResult, play_all
 from nas_gym_agents.changes import actions_of
 
@@ -48,11 +47,11 @@ class TPE:
                 raise ConfigurationError(f"tpe's {name} is a whole number, at least {least}, got {value!r}")
         if not isinstance(self.multivariate, bool):
             raise ConfigurationError(f"tpe's multivariate is true or false, got {self.multivariate!r}")
-        _optuna()
+        optuna_package()
 
     def search(self, env: gym.Env[Any, Any], *, seed: int, recorder: Recorder | None = None) -> SearchResult:
         """Search until the budget is spent; see `SearchAgent`."""
-        with _quiet():
+        with quiet(everything=False):
             study = self._study(seed)
             result, updates, spent = SearchResult(), 0, False
             while not spent:
@@ -70,7 +69,7 @@ class TPE:
             return replace(result, updates=updates)
 
     def _study(self, seed: int) -> "optuna.study.Study":
-        package = _optuna()
+        package = optuna_package()
         sampler = package.samplers.TPESampler(
             seed=seed % 2**32,
             n_startup_trials=self.startup,
@@ -95,30 +94,3 @@ def _choose(trial: "optuna.trial.Trial", slot: int, legal: Mask) -> int:
         return options[0]
     name = f"slot {slot} of {' '.join(map(str, options))}"
     return int(trial.suggest_categorical(name, options))
-
-
-def _optuna() -> Any:
-    """Return the package optuna.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigurationError('Optuna is not installed; pip install "nas-gym[optuna]"') from None
-    return optuna
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Optuna's log and its warnings of experimental settings, and let it speak again afterwards."""
-    optuna = _optuna()
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

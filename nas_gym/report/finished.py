@@ -1,6 +1,5 @@
 """What came after the search: the network that was trained to the end, how good and how small it is, how to use it."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,56 +10,40 @@ from nas_gym.report.material import Material
 from nas_gym.report.section import Page, Section, silent
 
 TITLE = "The network to use"
-WINNER, TUNING, INSPECTION, COMPRESSED, EXPORT = "winner", "tuning", "inspection", "compressed", "export"
+WINNER, INSPECTION, COMPRESSED, EXPORT = "winner", "inspection", "compressed", "export"
+Show = Callable[[Page, Path], None]
 _SHOWN = ("shap-right.png", "layers.png", "confusions.png")  # of an inspection
 
 
 def finished(material: Material) -> Section:
     """Return what was found, why, how good, how small, and how to use it."""
     run = material.run.path
-    parts = [part for part in _parts(material) if part[1]]
+    parts = _parts(material)
     if not parts:
         return silent(TITLE, f"The search's best network was not trained to the end: `nas-gym finish {run}` does it.")
     page = Page(TITLE, "finished")
-    for title, said in parts:
+    for title, said, show in parts:
         page.blocks += [Heading(title, 3), Items(said)]
-        if title == "How good it is":
-            _add_classes(page, run)
-        elif title == "What it looks at, and which layers it needs":
-            _add_inspection(page, run)
-        elif title == "How small it can be":
-            _add_variants(page, run)
+        show(page, run)
     _add_use(page, run)
     return page.section()
 
 
 def sentences(material: Material) -> list[str]:
     """Return the section in sentences, for a terminal."""
-    return [sentence for _, said in _parts(material) for sentence in said]
+    return [sentence for _, said, _ in _parts(material) for sentence in said]
 
 
-def _parts(material: Material) -> list[tuple[str, list[str]]]:
+def _parts(material: Material) -> list[tuple[str, list[str], Show]]:
+    """Return title, sentences and what adds the pictures, of everything that was done."""
     run = material.run.path
-    makers: dict[str, Callable[[Path], list[str]]] = {
-        "How it was trained": _tuning,
-        "How good it is": _winner,
-        "What it looks at, and which layers it needs": _inspection,
-        "How small it can be": _compression,
-    }
-    return [(title, make(run)) for title, make in makers.items()]
-
-
-def _read(run: Path, folder: str, name: str) -> dict[str, Any] | None:
-    file = run / folder / name
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{str(file)!r} can't be read ({error}); make it again") from None
-    if not isinstance(content, dict):
-        raise RunError(f"{str(file)!r} holds no record; make it again")
-    return content
+    makers: tuple[tuple[str, Callable[[Path], list[str]], Show], ...] = (
+        ("How it was trained", _tuning, lambda page, run: None),
+        ("How good it is", _winner, _add_classes),
+        ("What it looks at, and which layers it needs", _inspected, _add_inspection),
+        ("How small it can be", _compression, _add_variants),
+    )
+    return [(title, said, show) for title, make, show in makers if (said := make(run))]
 
 
 def _said(file: str, content: dict[str, Any] | None, say: Callable[[dict[str, Any]], Sequence[str]]) -> list[str]:
@@ -73,28 +56,53 @@ def _said(file: str, content: dict[str, Any] | None, say: Callable[[dict[str, An
 
 
 def _tuning(run: Path) -> list[str]:
+    from nas_gym.winner.tuning.result import read_tuning
     from nas_gym.winner.tuning.words import result_in_words
 
-    return _said("tuning/best.json", _read(run, TUNING, "best.json"), result_in_words)
+    return _said("tuning/best.json", read_tuning(run), result_in_words)
 
 
 def _winner(run: Path) -> list[str]:
+    from nas_gym.winner.result import read_winner_file
     from nas_gym.winner.telling import plan_in_words, result_in_words
 
-    content = _read(run, WINNER, "winner.json")
+    content = read_winner_file(run / WINNER) if (run / WINNER / "winner.json").exists() else None
     return _said("winner/winner.json", content, lambda known: [*plan_in_words(known), *result_in_words(known)])
 
 
-def _inspection(run: Path) -> list[str]:
+def _of_another(run: Path, key: str, again: str) -> list[str]:
+    """Return a warning where what was found is of another network than the winner that there is now."""
+    from nas_gym.winner.result import read_winner_file
+
+    retrained = (run / WINNER / "winner.json").exists()
+    if not retrained or read_winner_file(run / WINNER)["key"] == key:
+        return []
+    return [f"**This is of another network than the one above**: run `nas-gym {again} {run}` again."]
+
+
+def _inspected(run: Path) -> list[str]:
+    from nas_gym.winner.inspection.folder import read_inspection
     from nas_gym.winner.inspection.words import findings
 
-    return _said("inspection/inspection.json", _read(run, INSPECTION, "inspection.json"), findings)
+    def say(known: dict[str, Any]) -> list[str]:
+        return [*_of_another(run, known["key"], "inspect"), *findings(known)]
+
+    return _said("inspection/inspection.json", read_inspection(run), say)
+
+
+def _variants(run: Path) -> dict[str, Any] | None:
+    from nas_gym.winner.compression.compressing import read_compression
+
+    return read_compression(run / COMPRESSED)
 
 
 def _compression(run: Path) -> list[str]:
     from nas_gym.winner.compression.table import sentences as told
 
-    return _said("compressed/compressed.json", _read(run, COMPRESSED, "compressed.json"), told)
+    def say(known: dict[str, Any]) -> list[str]:
+        return [*_of_another(run, known["winner"]["key"], "compress"), *told(known)]
+
+    return _said("compressed/compressed.json", _variants(run), say)
 
 
 def _add_classes(page: Page, run: Path) -> None:
@@ -104,15 +112,16 @@ def _add_classes(page: Page, run: Path) -> None:
 
 
 def _add_inspection(page: Page, run: Path) -> None:
-    content = _read(run, INSPECTION, "inspection.json") or {}
-    said = content.get("sentences", {})
+    from nas_gym.winner.inspection.folder import read_inspection
+
+    said = (read_inspection(run) or {}).get("sentences", {})
     for name in _SHOWN:
         if (run / INSPECTION / name).is_file():
             page.show(name.removesuffix(".png"), run / INSPECTION / name, "", alt=str(said.get(name, "")))
 
 
 def _add_variants(page: Page, run: Path) -> None:
-    content = _read(run, COMPRESSED, "compressed.json") or {}
+    content = _variants(run) or {}
     rows = [
         (
             str(row["name"]),
@@ -131,7 +140,7 @@ def _add_variants(page: Page, run: Path) -> None:
 
 def _add_use(page: Page, run: Path) -> None:
     models = [run / EXPORT / "model.onnx"]
-    chosen = (_read(run, COMPRESSED, "compressed.json") or {}).get("chosen", {})
+    chosen = (_variants(run) or {}).get("chosen", {})
     models += [run / COMPRESSED / f"{name}.onnx" for name in dict.fromkeys(chosen.values())]
     lines = [f"nas-gym predict {model} IMAGES" for model in models if model.is_file()]
     if lines:

@@ -1,6 +1,5 @@
 """Reading the winner of a run: what was trained for long, or, before that, the best network of the search."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from nas_gym.errors import NasGymError, RunError
 from nas_gym.run import Run
 from nas_gym.run_directory import WEIGHTS
 from nas_gym.weights import BestWeights, read_module
+from nas_gym.winner.record import read_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,14 +92,10 @@ def read_winner_file(folder: Path) -> dict[str, Any]:
     Raises:
         RunError: It is damaged or of another schema.
     """
-    file = folder / WINNER_FILE
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}")
-        return dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{str(file)!r} is damaged ({error!r}); run nas-gym retrain again") from None
+    content = read_record(folder / WINNER_FILE, SCHEMA, "run nas-gym retrain again")
+    if content is None:
+        raise RunError(f"{str(folder / WINNER_FILE)!r} is not there; run nas-gym retrain")
+    return content
 
 
 def _retrained(folder: Path) -> Winner:

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from nas_gym import standard_error
+from nas_gym.progress import Teller, bar_on
 
 if TYPE_CHECKING:
     from nas_gym.winner.training import Row, Step
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _NAMING, _TRAINING = "naming the winner", "training"
 
 
-class Teller:
+class RetrainingTeller(Teller):
     """Tells how a retraining goes on: sentences at its turns, a line for every epoch or a bar.
 
     Args:
@@ -29,9 +30,7 @@ class Teller:
     """
 
     def __init__(self, console: Console, bar: Progress | None) -> None:
-        self._console = console
-        self._bar = bar
-        self._task = None if bar is None else bar.add_task(_NAMING, total=None, left="")
+        super().__init__(console, bar, _NAMING)
         self._first: tuple[int, int, float] | None = None  # seed, steps and time of this process's first step
         self._left = ""
         self.told = False
@@ -65,23 +64,12 @@ class Teller:
             left = f", {self._left}" if self._left and len(rows) < total else ""
             self._say(f"{_of_seed(seed, seeds)}: {epoch_in_words(rows[-1], total)}{left}")
 
-    def _show(self, what: str, done: int, total: int, left: str) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=what, completed=done, total=total, left=left)
-
-    def _say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, soft_wrap=True)
-
 
 @contextmanager
-def telling(console: Console) -> Iterator[Teller]:
+def telling(console: Console) -> Iterator[RetrainingTeller]:
     """Show a bar while the block runs, or lines where there is no terminal; yields who tells."""
-    if not console.is_terminal:
-        yield Teller(console, None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as bar:
-        yield Teller(console, bar)
+    with bar_on(console) as bar:
+        yield RetrainingTeller(console, bar)
 
 
 def plan_in_words(plan: Mapping[str, Any]) -> list[str]:

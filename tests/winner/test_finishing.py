@@ -1,6 +1,7 @@
 """`nas-gym finish`: all steps in order, what is left out and why, and going on after a stop."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,5 +150,17 @@ def test_a_search_of_digits_is_finished(run_path: Path, monkeypatch: pytest.Monk
 def test_a_damaged_part_is_told_as_such(run_path: Path) -> None:
     (run_path / "compressed").mkdir()
     (run_path / "compressed/compressed.json").write_text('{"variants": []}')
+    with pytest.raises(RunError, match="compress again"):
+        finished(Material(nas_gym.load(run_path)))
+    (run_path / "compressed/compressed.json").write_text('{"schema": 1, "variants": []}')
     with pytest.raises(RunError, match="make it again"):
         finished(Material(nas_gym.load(run_path)))
+
+
+@pytest.mark.slow
+def test_what_is_of_another_network_is_told_as_such(compressed_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(compressed_run, tmp_path / "run"))
+    assert "another network" not in " ".join(sentences(Material(nas_gym.load(run))))
+    file = run / "winner/winner.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "another"}))
+    assert "nas-gym compress" in " ".join(sentences(Material(nas_gym.load(run))))

@@ -19,6 +19,7 @@ from nas_gym.winner.compression.pruning import require_pruning
 from nas_gym.winner.compression.request import Request, digest
 from nas_gym.winner.compression.showing import write_shown
 from nas_gym.winner.export import check_formats
+from nas_gym.winner.record import read_record
 
 COMPRESSED = "compressed"  # folder of a run
 RESULT_FILE = "compressed.json"
@@ -77,7 +78,7 @@ def compress(path: Path, request: Request, watch: Watch | None = None) -> dict[s
 
 def _compress(what: Material, folder: Path, request: Request, since: float, watch: Watch | None) -> dict[str, Any]:
     question = digest("compress/1", request.to_json(), what.digest, what.dataset.fingerprint)
-    done = _result(folder)
+    done = read_compression(folder)
     place = folder / _UNFINISHED / question
     if done is not None and done["question"] == question:
         shutil.rmtree(place, ignore_errors=True)
@@ -95,7 +96,7 @@ def _compress(what: Material, folder: Path, request: Request, since: float, watc
                 watch.made(notes[-2:] if request.quantise else notes[-1:])
         _measure(notes, place, plan, what, request, question, since, watch)
     _publish(place, folder)
-    found = _result(folder)
+    found = read_compression(folder)
     assert found is not None, "it was just put there"
     return found
 
@@ -174,17 +175,13 @@ def _publish(place: Path, folder: Path) -> None:
     shutil.rmtree(place)
 
 
-def _result(folder: Path) -> dict[str, Any] | None:
-    file = folder / RESULT_FILE
-    if not file.exists():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}")
-        return dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{str(file)!r} is damaged ({error!r}); remove it, then give the command again") from None
+def read_compression(folder: Path) -> dict[str, Any] | None:
+    """Return what the ``compressed.json`` of a folder holds; None: nothing was compressed, or not to the end.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    return read_record(folder / RESULT_FILE, SCHEMA, "remove it, then run nas-gym compress again")
 
 
 def _runtimes() -> dict[str, str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from nas_gym.explain.record import write_atomically
-from nas_gym.progress import time_left
+from nas_gym.progress import Teller, bar_on, time_left
 from nas_gym.winner.compression.plan import Plan
 from nas_gym.winner.compression.table import as_csv, markdown, sentences, terminal
 from nas_gym.winner.export import write_file
@@ -41,7 +41,7 @@ def print_compressed(content: Mapping[str, Any], console: Console, place: Path) 
     console.print(f"try it: nas-gym predict {best} IMAGES", markup=False, soft_wrap=True)
 
 
-class Teller:
+class CompressionTeller(Teller):
     """Tells how a compression goes on: a bar on a terminal, else a line for every network.
 
     Args:
@@ -50,15 +50,14 @@ class Teller:
     """
 
     def __init__(self, console: Console, bar: Progress | None) -> None:
-        self._console, self._bar = console, bar
-        self._task = None if bar is None else bar.add_task("preparing", total=None, left="")
+        super().__init__(console, bar, "preparing")
         self._costs: dict[str, float] = {}
         self._begun, self._share = time.monotonic(), 0.0
         self._finished = 0.0
 
     def probing(self, done: int, total: int) -> None:
         """Show groups of layers that were probed."""
-        self._show("what each layer matters", done / total, "")
+        self._show("what each layer matters", done, total, "")
 
     def planned(self, plan: Plan, costs: Mapping[str, float]) -> None:
         """Say what is done."""
@@ -74,7 +73,7 @@ class Teller:
         whole = sum(self._costs.values())
         if whole:
             self._share = (self._finished + self._costs[name] * done / total) / whole
-            self._show(f"training {name}", self._share, time_left(time.monotonic() - self._begun, self._share))
+            self._show(f"training {name}", self._share, 1.0, time_left(time.monotonic() - self._begun, self._share))
 
     def made(self, notes: Sequence[Mapping[str, Any]]) -> None:
         """Say what was made of one network."""
@@ -90,22 +89,11 @@ class Teller:
 
     def measuring(self, done: int, total: int) -> None:
         """Show parts of the measurement."""
-        self._show("measuring all variants", done / total, "")
-
-    def _show(self, what: str, share: float, left: str) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=what, completed=share, total=1.0, left=left)
-
-    def _say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, soft_wrap=True)
+        self._show("measuring all variants", done, total, "")
 
 
 @contextmanager
-def telling(console: Console) -> Iterator[Teller]:
+def telling(console: Console) -> Iterator[CompressionTeller]:
     """Show a bar while the block runs, or lines where there is no terminal; yields who tells."""
-    if not console.is_terminal:
-        yield Teller(console, None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as bar:
-        yield Teller(console, bar)
+    with bar_on(console) as bar:
+        yield CompressionTeller(console, bar)

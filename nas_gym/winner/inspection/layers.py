@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_gym.errors import RunError
+from nas_gym.winner.record import read_record
 from nas_gym.winner.result import load_winner
 
 INSPECTION = "inspection"  # folder of a run
@@ -88,15 +89,14 @@ def layer_importances(run_path: str | os.PathLike[str]) -> list[LayerImportance]
     path = Path(run_path)
     file = path / INSPECTION / LAYERS_FILE
     winner = load_winner(path)
-    if not file.exists():
+    mend = "remove it, then run nas-gym inspect again"
+    content = read_record(file, SCHEMA, mend)
+    if content is None:
         raise RunError(f"{str(path)!r} was not inspected yet; run nas-gym inspect {path} first")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']}")
         layers, key = [LayerImportance.from_json(layer) for layer in content["layers"]], content["key"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{str(file)!r} is damaged ({error!r}); remove it, then run nas-gym inspect again") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{str(file)!r} is damaged ({error!r}); {mend}") from None
     if key != winner.candidate.key:
         raise RunError(f"{str(path)!r} has another winner since it was inspected; run nas-gym inspect {path} again")
     return layers

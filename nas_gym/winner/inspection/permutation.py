@@ -19,8 +19,16 @@ REPEATS = 5
 _ACROSS = 8  # patches along the longer side of an image, where nobody says how large they are
 
 
+class _Importances:
+    """What both records of importances can do."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as JSON-ready data."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
+
+
 @dataclass(frozen=True, eq=False)
-class PatchImportances:
+class PatchImportances(_Importances):
     """Accuracy lost by patch of an image.
 
     Attributes:
@@ -40,10 +48,6 @@ class PatchImportances:
     accuracy: float
     images: int
     repeats: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON-ready data."""
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
 
 def patch_size(height: int, width: int) -> int:
@@ -98,7 +102,7 @@ def patch_importances(
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureImportances:
+class FeatureImportances(_Importances):
     """Accuracy lost by feature of a table: scikit-learn's ``permutation_importance``.
 
     Attributes:
@@ -116,10 +120,6 @@ class FeatureImportances:
     accuracy: float
     rows: int
     repeats: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON-ready data."""
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
 
 class _Estimator:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_gym.winner.tuning.optuna_package import quiet
+from nas_gym.optuna_package import quiet
 from nas_gym.winner.tuning.space import Space
 from nas_gym.winner.tuning.trials import Trial
 

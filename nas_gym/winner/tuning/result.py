@@ -1,11 +1,11 @@
 """Reading what a tuning came to."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from nas_gym.errors import RunError
+from nas_gym.winner.record import read_record
 
 TUNING = "tuning"  # folder of a run
 BEST_FILE = "best.json"
@@ -18,16 +18,11 @@ def read_tuning(run: str | os.PathLike[str]) -> dict[str, Any] | None:
     Raises:
         RunError: It is damaged.
     """
-    file = Path(run) / TUNING / BEST_FILE
-    if not file.exists():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA or not isinstance(content["recipe"], dict):
-            raise ValueError(f"schema {content['schema']}")
-        return dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{str(file)!r} is damaged ({error!r}); run nas-gym tune --fresh") from None
+    file, mend = Path(run) / TUNING / BEST_FILE, "run nas-gym tune --fresh"
+    content = read_record(file, SCHEMA, mend)
+    if content is not None and not isinstance(content.get("recipe"), dict):
+        raise RunError(f"{str(file)!r} is damaged (no recipe in it); {mend}")
+    return content
 
 
 def tuned_recipe(run: str | os.PathLike[str]) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
+from nas_gym.progress import Teller, bar_on
 from nas_gym.winner.tuning.importance import Importance
 from nas_gym.winner.tuning.space import Space, shown
 from nas_gym.winner.tuning.trials import Trial
@@ -16,7 +17,7 @@ from nas_gym.winner.tuning.words import importance_in_words, plan_in_words, resu
 _LINE_EVERY = 15.0  # seconds, without a terminal
 
 
-class Teller:
+class TuningTeller(Teller):
     """Tells how a tuning goes on; see `nas_gym.winner.tuning.tuning.Watch`.
 
     Args:
@@ -26,8 +27,8 @@ class Teller:
     """
 
     def __init__(self, console: Console, bar: Progress | None, clock: Any = time.monotonic) -> None:
-        self._console, self._bar, self._clock = console, bar, clock
-        self._task = None if bar is None else bar.add_task("tuning", total=None, told="")
+        super().__init__(console, bar, "tuning")
+        self._clock = clock
         self._plan: dict[str, Any] = {}
         self._begun: tuple[float, int] | None = None  # when, and what was spent before
         self._before = 0  # epochs of the broad stage, once it is over
@@ -47,7 +48,7 @@ class Teller:
             spent += self._before
         complete = [trial.score for trial in [*(self._broad if stage != "broad" else ()), *trials] if not trial.pruned]
         best = f"best {max(complete):.4f}" if complete else "none complete yet"
-        self._show(f"{stage} stage", spent, f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'}, {best}")
+        self._tell(f"{stage} stage", spent, f"{len(trials)} {'trial' if len(trials) == 1 else 'trials'}, {best}")
 
     def narrowed(self, found: Sequence[Importance], space: Space) -> None:
         """Say what matters."""
@@ -59,9 +60,9 @@ class Teller:
     def confirmed(self, done: int, total: int) -> None:
         """Show how far the confirmation is."""
         spent = self._plan["budget_epochs"] + done * self._plan["epochs"]
-        self._show("confirming the best", spent, f"{done} of {total} trainings")
+        self._tell("confirming the best", spent, f"{done} of {total} trainings")
 
-    def _show(self, what: str, spent: int, told: str) -> None:
+    def _tell(self, what: str, spent: int, told: str) -> None:
         now = self._clock()
         if self._begun is None:
             self._begun = (now, spent - 1)
@@ -71,25 +72,18 @@ class Teller:
         since, before = self._begun
         left = (total - spent) * (now - since) / max(1, spent - before)
         told += f", about {_duration(left)} left" if now > since else ""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=what, completed=spent, total=total, told=told)
+        if self._bar is not None:
+            self._show(what, spent, total, told)
         elif now - self._told >= _LINE_EVERY:
             self._told = now
             self._say(f"{what}: {told}")
 
-    def _say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, soft_wrap=True)
-
 
 @contextmanager
-def telling(console: Console) -> Iterator[Teller]:
+def telling(console: Console) -> Iterator[TuningTeller]:
     """Show a bar while the block runs, or lines where there is no terminal; yields who tells."""
-    if not console.is_terminal:
-        yield Teller(console, None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[told]}"), console=console) as bar:
-        yield Teller(console, bar)
+    with bar_on(console) as bar:
+        yield TuningTeller(console, bar)
 
 
 def print_tuning(content: Mapping[str, Any], console: Console, place: str, run: str) -> None:

@@ -7,8 +7,8 @@ from functools import partial
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from nas_gym.optuna_package import quiet
 from nas_gym.randomness import derived_seed
-from nas_gym.winner.tuning.optuna_package import quiet
 from nas_gym.winner.tuning.space import Space, Value, Values
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, RunError
 from nas_gym.explain.record import write_atomically
+from nas_gym.optuna_package import journal, optuna_package, quiet
 from nas_gym.run import Run
 from nas_gym.run_directory import RunDirectory, hardware, versions
 from nas_gym.winner.result import WINNER, WINNER_FILE, read_winner_file
 from nas_gym.winner.searched import searched
 from nas_gym.winner.tuning.confirming import Finalist, confirm, finalists
 from nas_gym.winner.tuning.importance import Importance
-from nas_gym.winner.tuning.optuna_package import journal, optuna_package, quiet
 from nas_gym.winner.tuning.request import LEAST_EPOCHS, LEAST_TRIALS, TuningRequest
 from nas_gym.winner.tuning.result import BEST_FILE, SCHEMA, TUNING, read_tuning
 from nas_gym.winner.tuning.space import Space, Values

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas_gym.winner.tuning.optuna_package import journal
+from nas_gym.optuna_package import journal
 from nas_gym.winner.tuning.space import Choice, Range, Space, Value
 from nas_gym.winner.tuning.trials import Report
 from nas_gym.winner.tuning.two_stages import Found, search

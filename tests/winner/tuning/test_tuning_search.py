@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nas_gym.errors import RunError
+from nas_gym.optuna_package import journal
 from nas_gym.winner.tuning.importance import elite, importances
-from nas_gym.winner.tuning.optuna_package import journal
 from nas_gym.winner.tuning.space import Range, Space, Value
 from nas_gym.winner.tuning.trials import Report, Stage, Trial, run_stage
 from nas_gym.winner.tuning.two_stages import Found, search

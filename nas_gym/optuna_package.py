@@ -26,14 +26,19 @@ def optuna_package() -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[Any]:
-    """Silence Optuna inside and let it speak again afterwards; yields the package."""
+def quiet(*, everything: bool = True) -> Iterator[Any]:
+    """Silence Optuna inside and let it speak again afterwards; yields the package.
+
+    Args:
+        everything: Whether no warning at all is heard, of others neither; else only Optuna's of its experimental
+            settings is not.
+    """
     optuna = optuna_package()
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.ERROR if everything else optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", Warning if everything else optuna.exceptions.ExperimentalWarning)
             yield optuna
     finally:
         optuna.logging.set_verbosity(verbosity)

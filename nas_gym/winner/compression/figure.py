@@ -188,7 +188,8 @@ def _legend(rows: Sequence[Row], points: float) -> list[Any]:
     from matplotlib.patches import Patch
 
     def mark(label: str, **look: Any) -> Any:
-        return Line2D([], [], **{"linestyle": "none", "markeredgewidth": 1.9, "color": SOFT, "label": label} | look)
+        plain: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 1.9, "color": SOFT, "label": label}
+        return Line2D([], [], **(plain | look))
 
     kinds = {row["kind"] for row in rows}
     shown = [

@@ -138,7 +138,7 @@ def lesson(step: Step, network: Network, material: Material, request: Request, d
 
 def training_data(material: Material) -> tuple[Tensors, Tensors]:
     """Return all training images on the device, and some of the validation images to watch a training by."""
-    train, validation = (tensors_of(material.dataset, name, material.device) for name in ("train", "validation"))  # type: ignore[arg-type]
+    train, validation = (tensors_of(material.dataset, name, material.device) for name in ("train", "validation"))
     return train, _some(validation, _WATCHED_IMAGES)
 
 

@@ -39,6 +39,9 @@ def retrain(
     recipe_arg: Annotated[
         Many, typer.Option(help="Setting of the long training, NAME=VALUE, such as learning_rate=0.2; repeatable.")
     ] = None,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Train as nas-gym tune found; --recipe-arg has the last word.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Name the winner of a search, train it on all images for long, and test it once; the same command goes on."""
@@ -48,6 +51,7 @@ def retrain(
         from nas_gym.winner.result import WINNER
         from nas_gym.winner.retraining import retrain as run_it
         from nas_gym.winner.telling import print_winner, telling
+        from nas_gym.winner.tuning.result import read_tuning, tuned_recipe
 
         request = Request(
             top=top,
@@ -56,9 +60,9 @@ def retrain(
             epochs=epochs,
             seeds=seeds,
             also=tuple(also or ()),
-            width=_width(width),
+            width=parsed_width(width),
             depth=depth,
-            recipe=parse_pairs(recipe_arg or [], "--recipe-arg"),
+            recipe={**(tuned_recipe(run) if tuned else {}), **parse_pairs(recipe_arg or [], "--recipe-arg")},
         )
         try:
             with telling(errors) as teller:
@@ -67,13 +71,20 @@ def retrain(
             errors.print("interrupted; the epochs that are finished are kept")
             errors.print(f"go on with: {shlex.join(['nas-gym', *sys.argv[1:]])}", markup=False)
             raise typer.Exit(130) from None
+        if tuned and (read_tuning(run) or {}).get("key") != content["key"]:
+            errors.print("note: the recipe was tuned for another network than the winner; run nas-gym tune again")
         if as_json:
             print(json.dumps(content))
         else:
             print_winner(content, Console(highlight=False, emoji=False), str(run / WINNER), plan=not teller.told)
 
 
-def _width(text: str) -> float | Literal["auto"]:
+def parsed_width(text: str) -> float | Literal["auto"]:
+    """Return a width from text.
+
+    Raises:
+        ConfigurationError: It is neither ``auto`` nor a number.
+    """
     if text == "auto":
         return "auto"
     try:

@@ -188,8 +188,8 @@ def _legend(rows: Sequence[Row], points: float) -> list[Any]:
     from matplotlib.patches import Patch
 
     def mark(label: str, **look: Any) -> Any:
-        plain: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 1.9, "color": SOFT, "label": label}
-        return Line2D([], [], **(plain | look))
+        shown: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 1.9, "color": SOFT, "label": label}
+        return Line2D([], [], **shown | look)
 
     kinds = {row["kind"] for row in rows}
     shown = [

@@ -103,7 +103,8 @@ def _found(network: Network) -> list[tuple[Group, Callable[[list[int]], Any]]]:
         layers = sorted(positions[maker] for maker in makers if isinstance(maker, nn.Conv2d | nn.Linear))
         if makers.isdisjoint(last) and not any(_is_grouped(maker) for maker in makers):
             group = Group(tuple(layers), graph.get_out_channels(root))
-            told.append((group, partial(graph.get_pruning_group, root, prune)))
+            again: Callable[[list[int]], Any] = partial(graph.get_pruning_group, root, prune)
+            told.append((group, again))
     return told
 
 

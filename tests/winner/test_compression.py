@@ -132,7 +132,8 @@ def test_table_and_figure_tell_all_variants(compressed_run: Path, content: dict[
         assert len(marks) == len(axes.texts) == len(names)
         ys = sorted(float(np.asarray(line.get_ydata())[0]) for line in marks)
         assert ys == pytest.approx(sorted(100 * row["test_accuracy"] for row in content["variants"]))
-    assert Image.open(folder / "pareto.png").size == (1980, 960)
+    with Image.open(folder / "pareto.png") as picture:
+        assert picture.size == (1980, 960)
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal(content))
     assert "…" not in console.export_text()

@@ -96,7 +96,7 @@ def _found(network: Network) -> list[tuple[Group, Callable[[list[int]], Any]]]:
         graph = tp.DependencyGraph().build_dependency(network, example_inputs=example)
     positions = {layer: position for position, layer in enumerate(network.layers)}
     last = [layer for layer in network.layers if isinstance(layer, nn.Conv2d | nn.Linear)][-1:]
-    told = []
+    told: list[tuple[Group, Callable[[list[int]], Any]]] = []
     for found in graph.get_all_groups(ignored_layers=last, root_module_types=[nn.Conv2d, nn.Linear]):
         root, prune = found[0].dep.target.module, found[0].dep.handler
         makers = {d.target.module for d, _ in found if graph.is_out_channel_pruning_fn(d.handler)} & positions.keys()

@@ -59,7 +59,7 @@ def overlays_figure(shown: Sequence[Explained], names: Sequence[str], title: str
         show_image(axes[0], one.pixels)
         wrong = one.true != one.answered
         axes[0].set_title(_named(names, one.true, "true: " if wrong else ""), fontsize=8.5, color=INK, loc="left")
-        texts = [f"{_named(names, one.answered, 'answer: ' if wrong else 'for: ')}\n{one.probability:.0%} sure"]
+        texts = [f"answer, {one.probability:.0%} sure:\n{_named(names, one.answered)}"]
         texts += [f"for the true:\n{_named(names, one.true)}"]
         for place, (panel, found) in enumerate(zip(axes[1:], one.maps, strict=True)):
             show_overlay(panel, one.pixels, found.values)

@@ -32,7 +32,8 @@ def patches_figure(found: PatchImportances, mean_image: NDArray[np.float32], sen
     left.set_title("mean of the images", fontsize=9, color=SOFT)
     points = 100 * found.lost
     height, width = mean_image.shape[:2]
-    heat = np.repeat(np.repeat(points, found.size, 0), found.size, 1)[:height, :width]
+    sure = found.lost > 2 * found.standard_error
+    heat = np.repeat(np.repeat(np.where(sure, points, 0), found.size, 0), found.size, 1)[:height, :width]
     top = max(float(points.max()), 300 * float(found.standard_error.max()), 1e-9)  # noise alone must not look dark
     right.imshow(heat, cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
     frame(right)
@@ -40,8 +41,7 @@ def patches_figure(found: PatchImportances, mean_image: NDArray[np.float32], sen
     for (row, column), value in np.ndenumerate(points):
         y = (row * found.size + min((row + 1) * found.size, height)) / 2 - 0.5
         x = (column * found.size + min((column + 1) * found.size, width)) / 2 - 0.5
-        sure = value > 2 * 100 * found.standard_error[row, column]
-        colour = "white" if value > 0.6 * top else INK if sure else "#9aa5b1"
+        colour = "#9aa5b1" if not sure[row, column] else "white" if value > 0.6 * top else INK
         right.text(x, y, f"{value:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=7.5, color=colour)
     titled(figure, "Which parts of an image the network needs", sentence)
     return figure

@@ -61,7 +61,7 @@ def of_patches(found: PatchImportances) -> str:
     return (
         f"Points of accuracy that are lost when a patch comes from another image ({images}, {shuffled} of each patch; "
         f"{found.accuracy:.1%} as they are). {_most_needed_patch(found.to_json())} Patches that lose no more than two "
-        "standard errors are grey."
+        "standard errors are left white."
     )
 
 

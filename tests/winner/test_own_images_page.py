@@ -20,9 +20,6 @@ SMALLER = {  # epochs, since minutes do little on a busy machine
     "--evaluations 24": "--evaluations 8 --confirm 0 --explain none",
     "--minutes 2": "--epochs 40",
 }
-    "--evaluations 24": "--evaluations 8 --confirm 0",
-    "--minutes 2": "--epochs 40",
-}  # epochs: as good on a busy machine
 
 
 def commands() -> list[str]:

@@ -17,8 +17,8 @@ from nas_gym.cli import app
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-images.md"
 INSTALLING = ("python3 -m venv", "pip install")
 SMALLER = {  # epochs, since minutes do little on a busy machine
-    "--evaluations 24": "--evaluations 8 --confirm 0 --explain none",
-    "--minutes 2": "--epochs 40",
+    "--evaluations 24": "--evaluations 8 --confirm 0 --explain none --env-arg max_macs=500000",
+    "--minutes 2": "--epochs 40 --top 2 --repeats 1",
 }
 
 

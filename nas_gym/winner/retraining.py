@@ -28,7 +28,7 @@ from nas_gym.winner.planning import Plan, make_plan
 from nas_gym.winner.request import Request
 from nas_gym.winner.result import SCHEMA, WINNER_FILE
 from nas_gym.winner.searched import Searched, searched
-from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, Row, Step, train
+from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, Row, Step, restarts, train
 
 WEIGHTS_FILE = "weights.pt"
 REPORT_FILE = "report.json"
@@ -36,7 +36,7 @@ NUMBERS = (
     *("test_accuracy", "macro_f1", "plain_accuracy", "plain_macro_f1"),
     *("calibration_error", "brier", "negative_log_likelihood"),
 )
-_OF_TRAINING = ("training_loss", "training_minutes")
+_OF_TRAINING = ("training_loss", "training_minutes", "restarts")
 
 
 class Watch(Protocol):
@@ -194,7 +194,7 @@ def _tested(
         if plan.recipe.recipe.channels_last:
             module = module.to(memory_format=torch.channels_last)
         report = evaluation_report(predict(module, test, plan.recipe), names)
-        reports.append({"seed": seed, **report, **_of_training(rows)})
+        reports.append({"seed": seed, **report, **_of_training(rows), "restarts": restarts(mine)})
         write_atomically(mine / REPORT_FILE, json.dumps(reports[-1], indent=1, ensure_ascii=False))
     _draw(place, reports, curves, names)
     minutes = (plan.content["naming"]["seconds"] + sum(row["seconds"] for rows in curves for row in rows)) / 60 + (

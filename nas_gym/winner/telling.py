@@ -60,6 +60,9 @@ class RetrainingTeller(Teller):
 
     def epoch(self, seed: int, seeds: int, rows: "Sequence[Row]", total: int) -> None:
         """Show the last of the finished epochs of a long training."""
+        if not rows and self._first is not None and self._first[0] == seed:
+            self._first, self._left = None, ""
+            self._say(f"{_of_seed(seed, seeds)}: it diverged and begins anew with a third of the learning rate")
         if self._bar is None and rows:
             left = f", {self._left}" if self._left and len(rows) < total else ""
             self._say(f"{_of_seed(seed, seeds)}: {epoch_in_words(rows[-1], total)}{left}")
@@ -156,6 +159,10 @@ def result_in_words(content: Mapping[str, Any]) -> list[str]:
             f"Over {over['n']} seeds: test accuracy {over['mean']:.4f}, standard deviation {over['sd']:.4f}; "
             f"macro F1 {f1['mean']:.4f}, {f1['sd']:.4f}."
         )
+    restarts, rate = _restarts(content)
+    if restarts:
+        often = "once" if restarts == 1 else f"{restarts} times"
+        sentences.append(f"The training diverged {often} and began anew, at last with a learning rate of {rate:.2g}.")
     sentences += _not_converged(content)
     times = touches["by_retrainings"]
     if times > 1:
@@ -164,6 +171,12 @@ def result_in_words(content: Mapping[str, Any]) -> list[str]:
             "no longer an unbiased number."
         )
     return sentences
+
+
+def _restarts(content: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how often a training diverged, that of the seed where it did most often, and its last learning rate."""
+    restarts = max(seed.get("restarts", 0) for seed in content["per_seed"])
+    return restarts, content["recipe"]["learning_rate"] / 3**restarts
 
 
 def _not_converged(content: Mapping[str, Any]) -> list[str]:
@@ -175,7 +188,7 @@ def _not_converged(content: Mapping[str, Any]) -> list[str]:
     return [
         f"The training loss ended at {max(losses):.2f} nats, no better than the {guessing:.2f} of guessing: it "
         "did not converge. Try a smaller learning rate: --recipe-arg learning_rate="
-        f"{content['recipe']['learning_rate'] / 3:.2g}."
+        f"{_restarts(content)[1] / 3:.2g}."
     ]
 
 

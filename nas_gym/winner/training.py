@@ -1,6 +1,7 @@
 """The long training of a winner, epoch by epoch: it can be killed at any instant and goes on from its last epoch."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +17,9 @@ from nas_gym.errors import RunError
 from nas_gym.evaluation.averaging import Averages
 from nas_gym.evaluation.checkpoints import Checkpoints
 from nas_gym.evaluation.failures import failure_of
-from nas_gym.evaluation.loop import Tensors, Training
+from nas_gym.evaluation.loop import DivergedError, Tensors, Training
 from nas_gym.evaluation.optimizer import one_cycle
 from nas_gym.evaluation.process import TURN, prepared
-from nas_gym.evaluation.recipe import Recipe
 from nas_gym.explain.record import write_atomically
 from nas_gym.randomness import derived_seed
 from nas_gym.winner.long_recipe import LongRecipe
@@ -27,6 +27,10 @@ from nas_gym.winner.schedule import timed
 
 CURVE = "curve.jsonl"
 CHECKPOINTS = "checkpoints"
+DIVERGED = "diverged"  # file with the number of attempts that diverged
+SLOWER = 3.0  # by which the learning rate is divided after each of them
+MOST_DIVERGED = 4  # then it is given up
+_FAR_ABOVE_GUESSING = 3.0  # times ln(classes): a loss that no training comes back from
 
 Row = dict[str, float]
 
@@ -88,6 +92,10 @@ def train(
     last step, ``training_loss`` (of augmented images and smoothed labels, in nats), ``accuracy`` and ``loss`` of the
     averaged weights on the watched training images, ``seconds``.
 
+    A training that diverges (its loss is not finite, or after the second epoch above three times that of guessing)
+    begins anew with a third of the learning rate, up to four times: what a search trained for a few steps, or with
+    narrower layers, need not bear its learning rate for long. `restarts` tells how often.
+
     Args:
         job: What to train.
         folder: For checkpoints and curve; made if it is not there.
@@ -95,10 +103,39 @@ def train(
         finished: Called with all rows at the start and after every epoch, once they are safe.
 
     Raises:
-        RunError: The training diverged.
+        RunError: The training diverged, however small its learning rate was made, or does not fit into the memory.
     """
-    recipe = job.recipe.recipe
     folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        tried = _slower(job, restarts(folder))
+        try:
+            return _attempt(tried, folder, stepped, finished)
+        except Exception as error:
+            diverged = restarts(folder) + 1
+            if not isinstance(error, DivergedError) or diverged > MOST_DIVERGED:
+                raise _told(error, tried) from None
+            write_atomically(folder / DIVERGED, str(diverged))
+
+
+def restarts(folder: Path) -> int:
+    """Return how often the training in a folder diverged and began anew with a smaller learning rate."""
+    file = folder / DIVERGED
+    return int(file.read_text(encoding="utf-8")) if file.exists() else 0
+
+
+def _slower(job: Job, times: int) -> Job:
+    recipe = job.recipe.recipe
+    slower = replace(recipe, learning_rate=recipe.learning_rate / SLOWER**times)
+    return replace(job, recipe=replace(job.recipe, recipe=slower))
+
+
+def _attempt(
+    job: Job,
+    folder: Path,
+    stepped: Callable[[Step], None] | None,
+    finished: Callable[[list[Row]], None] | None,
+) -> tuple[nn.Module, list[Row]]:
+    recipe = job.recipe.recipe
     checkpoints = Checkpoints(folder / CHECKPOINTS)
     with TURN, prepared(_seed(job), recipe.threads or 1, tf32=recipe.tf32):
         under_way = _UnderWay(job, stepped)
@@ -146,16 +183,17 @@ class _UnderWay:
             stepped=None if stepped is None else lambda done, total: stepped(Step(done, total, self.rows)),
         )
         self._recipe = recipe
+        self._classes = max(2, job.candidate.trained.shapes[-1][0])
         self._steps = max(1, len(job.train) // recipe.batch_size)
 
     def epoch(self) -> None:
         """Train for one more epoch."""
         started, number = time.perf_counter(), len(self.rows) + 1
         recipe = self._recipe
-        try:
-            self.training.run(number)
-        except Exception as error:
-            raise _told(error, recipe, self.module) from None
+        self.training.run(number)
+        far = _FAR_ABOVE_GUESSING * math.log(self._classes)
+        if number > 1 and self.training.training_loss > far:
+            raise DivergedError(f"the training loss was {self.training.training_loss:.3g} nats in epoch {number}")
         last = one_cycle(number * self._steps - 1, recipe.epochs * self._steps, recipe.learning_rate, recipe.warmup)
         self.rows.append(
             {
@@ -188,12 +226,12 @@ class _UnderWay:
         return self.module.eval()
 
 
-def _told(error: Exception, recipe: Recipe, module: nn.Module) -> Exception:
+def _told(error: Exception, job: Job) -> Exception:
     """Return the error that a training ends with: a sentence where the user can do something about it."""
-    device = next(module.parameters()).device.type
-    status, reason = failure_of(error, device)
+    recipe = job.recipe.recipe
+    status, reason = failure_of(error, job.train.targets.device.type)
     if status == "diverged":
-        rate = f"learning_rate={recipe.learning_rate / 3:.3g}"
+        rate = f"learning_rate={recipe.learning_rate / SLOWER:.3g}"
         return RunError(f"{reason}; retrain with a smaller learning rate, such as --recipe-arg {rate}")
     if status == "out_of_memory":
         size = f"batch_size={max(2, recipe.batch_size // 2)}"

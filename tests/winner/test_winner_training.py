@@ -1,6 +1,7 @@
 """The long training: stopped after any epoch and taken up again, it comes to the same weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nas_gym.errors import RunError
 from nas_gym.evaluation import Recipe
 from nas_gym.evaluation.loop import Tensors
 from nas_gym.winner.long_recipe import LongRecipe
-from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, seconds_per_epoch, train
+from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, restarts, seconds_per_epoch, train
 
 EPOCHS = 4
 
@@ -114,8 +115,6 @@ def test_seeds_make_other_networks_and_the_same_seed_the_same(tmp_path: Path) ->
 
 
 def test_the_winner_has_the_averaged_weights(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     plain = replace(job(), recipe=replace(job().recipe, average_decay=0.0))
     averaged, last = train(job(), tmp_path / "a")[0], train(plain, tmp_path / "b")[0]
     assert not torch.equal(averaged.layers[0].weight, last.layers[0].weight)
@@ -123,8 +122,41 @@ def test_the_winner_has_the_averaged_weights(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not finite .*--recipe-arg learning_rate=3.33e\+29"):
+    with pytest.raises(RunError, match=r"not finite .*--recipe-arg learning_rate=4.12e\+27"):
         train(job(learning_rate=1e30), tmp_path)
+    assert restarts(tmp_path) == 4
+
+
+def without_normalisation(learning_rate: float) -> Job:
+    """Return a training of two linear layers, which a learning rate that is too large blows up."""
+    plain = job(learning_rate=learning_rate, flip=False, crop=0, cutout=0, epochs=EPOCHS)
+    operations = [Operation("flatten", (), (-1,))]
+    operations += [Operation("linear", (("units", 64),), (0,)), Operation("relu", (), (1,))]
+    operations += [Operation("linear", (("units", 4),), (2,))]
+    return replace(plain, candidate=Candidate(Architecture((1, 6, 6), tuple(operations))))
+
+
+def test_a_training_that_diverges_begins_anew_and_goes_on_after_a_kill_as_if_there_was_none(tmp_path: Path) -> None:
+    lengths: list[int] = []
+    module, rows = train(without_normalisation(3.0), tmp_path / "whole", finished=lambda r: lengths.append(len(r)))
+    diverged = restarts(tmp_path / "whole")
+    assert 1 <= diverged <= 4 and lengths.count(0) == diverged + 1
+    assert [row["epoch"] for row in rows] == list(range(1, EPOCHS + 1))
+    slow, _ = train(without_normalisation(3.0 / 3**diverged), tmp_path / "slow")
+    assert_equal(weights(module), weights(slow))
+    begun: list[int] = []
+
+    def stop(finished: list[dict[str, float]]) -> None:
+        begun.append(len(finished))
+        if begun.count(0) == diverged + 1 and len(finished) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(without_normalisation(3.0), tmp_path / "stopped", finished=stop)
+    resumed: list[int] = []
+    again, _ = train(without_normalisation(3.0), tmp_path / "stopped", finished=lambda r: resumed.append(len(r)))
+    assert resumed == list(range(2, EPOCHS + 1)), "the attempts that diverged are not made again"
+    assert_equal(weights(again), weights(module))
 
 
 def test_one_that_does_not_fit_into_memory_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,10 @@ class MaskablePPOSearch(PPOSettings):
 
     name: str = "maskable-ppo"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_last_batch()
+
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm."""
         return MaskablePPO("MlpPolicy", env, seed=seed, **self.arguments())

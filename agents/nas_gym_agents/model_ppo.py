@@ -112,12 +112,15 @@ class ModelPPOSearch:
     def make(self, env: ImaginedVecEnv, seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm for imagined episodes."""
         steps = len(env.slot_sizes)
+        rows = self.imagined * steps
         model = MaskablePPO(
             "MlpPolicy",
             env,
             seed=seed,
             n_steps=steps,
-            batch_size=max(2, self.imagined * steps // 2),
+            batch_size=max(
+                2, (rows + 1) // 2
+            ),  # two batches; never one of a single step, whose advantage has no deviation
             n_epochs=self.n_epochs,
             learning_rate=self.learning_rate,
             ent_coef=self.entropy,

@@ -56,6 +56,14 @@ class PPOSettings:
                 f"PPO's settings are out of range: {', '.join(f'{n}={getattr(self, n)!r}' for n in wrong)}"
             )
 
+    def _check_last_batch(self) -> None:
+        """Refuse a last batch of one step, for sb3-contrib: its advantage has no deviation, and weights become NaN."""
+        if self.n_steps % min(self.batch_size, self.n_steps) == 1:
+            raise ConfigurationError(
+                "the last batch of a rollout must have more than one step, "
+                f"got n_steps={self.n_steps} and batch_size={self.batch_size}"
+            )
+
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of stable-baselines3's constructor."""
         return {

@@ -30,11 +30,7 @@ class RecurrentPPOSearch(PPOSettings):
         super().__post_init__()
         if self.lstm < 1:
             raise ConfigurationError(f"recurrent-ppo's lstm is at least 1, got {self.lstm!r}")
-        if self.n_steps % min(self.batch_size, self.n_steps) == 1:  # advantages have no deviation; weights become NaN
-            raise ConfigurationError(
-                f"recurrent-ppo's last batch of a rollout must have more than one step, "
-                f"got n_steps={self.n_steps} and batch_size={self.batch_size}"
-            )
+        self._check_last_batch()
 
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         """Return the algorithm."""

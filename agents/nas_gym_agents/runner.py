@@ -39,7 +39,7 @@ from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.tensorboard import TensorBoardWriter
 from nas_gym_agents.wandb_writer import Wandb, check_wandb
 from nas_gym_agents.watched import Watched
-from nas_gym_agents.workers import Workers
+from nas_gym_agents.workers import RAY, Workers, hang_limit
 
 
 @dataclass
@@ -159,7 +159,10 @@ def placed_again(path: Path, workers: str) -> Workers:
     Raises:
         NasGymError: The directory is no run, or there are no such workers.
     """
-    return Workers.from_json({**read_run_file(path).get("workers", {}), "workers": workers})
+    content = read_run_file(path)
+    own = content["settings"].get("env_args", {}).get("time_limit_seconds")
+    limit = None if workers in ("1", RAY) else hang_limit(own)  # as the search itself has it
+    return Workers.from_json({**content.get("workers", {}), "workers": workers, "time_limit_seconds": limit})
 
 
 def _in(

@@ -154,6 +154,7 @@ class ProcessEvaluator:
                 job.number = next(self._numbers)
                 self._waiting.append(job)
             self._hand_out()
+            self._changed.notify_all()  # the keeper sleeps without end while there is nothing to watch
         return [job.answer for job in jobs]
 
     def start(self) -> None:

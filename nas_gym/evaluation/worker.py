@@ -52,7 +52,7 @@ class Answer:
 
 def start(factory: Factory, keep: Any, threads: int, memory_limit_mb: float | None, device: str | None) -> None:
     """Make this process a worker; what goes wrong is told at the first question, since a pool would only try again."""
-    _follow_parent()
+    follow_parent()
     try:
         _pin(threads)
         evaluator = factory()
@@ -112,7 +112,7 @@ def _limit_memory(limit_mb: float, device: str | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """End this process when its parent is gone, however it went: a killed search leaves no trainings behind."""
     parent = os.getppid()
 

@@ -72,7 +72,7 @@ def _comparing(results: Results) -> list[tuple[str, str, str]]:
         if "table" in results.facts(env.id)
     )
     has_random = "random" in plan.agents
-    tabular = all("table" in results.facts(env.id) for env in plan.envs)
+    tabular = _tabular(results)
     return [
         (
             "4",
@@ -113,7 +113,11 @@ def _comparing(results: Results) -> list[tuple[str, str, str]]:
             "Were confounding factors controlled: hardware, versions, parallel runs?",
             f"Yes: one machine ({hardware.get('processor')}, {hardware.get('processors')} processors, "
             f"{hardware.get('system')}), one thread a search, {content.get('workers')} worker processes, {listed}. "
-            "No reward, score or cost depends on times measured here.",
+            + (
+                "No reward, score or cost depends on times measured here."
+                if _tabular(results)
+                else "Costs are seconds measured here, in part."
+            ),
         ),
     ]
 
@@ -130,8 +134,8 @@ def _reporting(results: Results) -> list[tuple[str, str, str]]:
         (
             "13",
             "Is the time of the whole method reported, not of the search alone?",
-            f"Processor time of a search without any training: {took}. Simulated seconds of the queries are in the "
-            "results (cost_seconds) where the table tells them. "
+            f"Processor time of a search{' without any training' if _tabular(results) else ''}: {took}. "
+            "Simulated seconds of the queries are in the results (cost_seconds) where the table tells them. "
             f"What retraining the answers would take: {AUTHORS}.",
         ),
         (
@@ -141,6 +145,10 @@ def _reporting(results: Results) -> list[tuple[str, str, str]]:
             "evaluation with its decisions; `nas-gym validate` replays them.",
         ),
     ]
+
+
+def _tabular(results: Results) -> bool:
+    return all("table" in results.facts(env.id) for env in results.plan.envs)
 
 
 def _per_search(results: Results, told: Mapping[str, float]) -> float:

@@ -61,9 +61,9 @@ def do_chunk(plan: Plan, entrant: Entrant, chunk: Chunk, folder: Path) -> None:
     import pyarrow.parquet as pq
 
     env_plan, noise = plan.envs[chunk.env], plan.tracks[chunk.track]
-    agent = entrant.make()
     started, cpu = time.perf_counter(), time.process_time()
-    runs = [search_once(plan, env_plan, noise, agent, seed) for seed in chunk.seeds]
+    # A new agent for every seed: what somebody's agent has learned in one search must not help it in the next.
+    runs = [search_once(plan, env_plan, noise, entrant.make(), seed) for seed in chunk.seeds]
     spent = {_SECONDS: time.perf_counter() - started, _CPU: time.process_time() - cpu}
     table = as_table(env_plan.id, chunk.track, chunk.agent, chunk.seeds, runs)
     table = table.replace_schema_metadata({name: repr(value) for name, value in spent.items()})

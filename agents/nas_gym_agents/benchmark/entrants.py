@@ -98,8 +98,8 @@ def _imported(name: str) -> Factory:
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"the agent {name!r} can't be imported: {error}") from None
+    except Exception as error:  # whatever a module of somebody's raises
+        raise ConfigurationError(f"the agent {name!r} can't be imported: {type(error).__name__}: {error}") from None
     if not callable(found):
         raise ConfigurationError(f"the agent {name!r} is a class or a function, got a {type(found).__name__}")
     factory: Factory = found
@@ -129,8 +129,8 @@ def _searching(name: str, factory: Factory, settings: Mapping[str, Any]) -> Sear
         return search
     try:
         made = factory(**settings)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"the agent {name!r} can't be made: {error}") from None
+    except Exception as error:  # whatever somebody's class raises
+        raise ConfigurationError(f"the agent {name!r} can't be made: {type(error).__name__}: {error}") from None
     found = getattr(made, "search", None)
     if not callable(found):
         raise ConfigurationError(f"the agent {name!r} needs a method search(env, *, seed), got {made!r}")

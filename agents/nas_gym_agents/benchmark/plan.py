@@ -91,6 +91,11 @@ class Plan:
             raise ConfigurationError(f"a benchmark's plan must be JSON-ready: {error}") from None
         self.make_budget()
 
+    @property
+    def budget(self) -> str:
+        """As `parse_budget` reads it, exactly."""
+        return f"{self.unit}={self.amount:.15g}"
+
     @classmethod
     def of(
         cls,

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.document import Block, Code, Heading, Picture, Rows, Text, as_markdown
@@ -15,6 +15,7 @@ from nas_gym_agents.benchmark.figures import DARK, LIGHT, Theme, anytime_figure,
 from nas_gym_agents.benchmark.plan import ALWAYS
 from nas_gym_agents.benchmark.results import Results
 from nas_gym_agents.benchmark.summary import AgentSummary, Summary, TrackSummary, summarise
+from nas_gym_agents.settings import IDLE_EPISODES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,13 +126,24 @@ def _of_env(summary: Summary, env: str) -> list[Block]:
 def _in_short(track: TrackSummary) -> str:
     """Return a sentence on who is ahead, no more than the intervals allow."""
     first, *others = track.ordered
-    level = [one.agent for one in others if track.difference[first.agent, one.agent].low <= 0]
+    ahead = [one.agent for one in others if track.difference[first.agent, one.agent].high < 0]
+    level = [
+        one.agent for one in others if track.difference[first.agent, one.agent].low <= 0 and one.agent not in ahead
+    ]
     text = f"**{_capital(_named(track.track))}:** `{first.agent}` has the highest interquartile mean"
     text += f", {_percent(first.iqm.value)} [{_percent(first.iqm.low)}, {_percent(first.iqm.high)}]"
+    if ahead:
+        text += f", though the mean of {_listed(ahead)} on the same seeds is higher"
     if level:
-        listed = ", ".join(f"`{name}`" for name in level)
+        listed = _listed(level)
         return f"{text}; the interval of its mean difference on the same seeds does not exclude a tie with {listed}."
-    return f"{text}, and is ahead of every other agent on the same seeds." if others else f"{text}."
+    if ahead or not others:
+        return f"{text}."
+    return f"{text}, and is ahead of every other agent on the same seeds."
+
+
+def _listed(agents: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in agents)
 
 
 def final_table(track: TrackSummary) -> tuple[list[str], list[list[str]]]:
@@ -251,7 +263,8 @@ def _command(results: Results) -> str:
     words += [f"--env-arg {_pair(name, value)}" for name, value in options.items()]
     words.append(f"--agents {','.join(plan.agents)}")
     words += [f"--agent-arg {_pair(f'{a}.{n}', v)}" for a, told in plan.agents.items() for n, v in told.items()]
-    words.append(f"--seeds {plan.seeds} --budget {plan.unit}={plan.amount:g}")
+    words.append(f"--seeds {plan.seeds} --budget {plan.budget}")
+    words += [f"--idle-episodes {plan.idle_episodes}"] if plan.idle_episodes != IDLE_EPISODES else []
     words += [f"--noise {plan.noise:g}"] if plan.noise else []
     return " ".join([*words, f"--workers {results.content.get('workers', 1)} --out DIR"])
 

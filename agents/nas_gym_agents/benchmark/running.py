@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nas_gym.errors import ConfigurationError, RunError
+from nas_gym.evaluation.worker import follow_parent
 from nas_gym.explain.record import write_atomically
 from nas_gym.run_directory import hardware, versions
 from nas_gym_agents.benchmark.chunks import WRITING, Chunk, chunks, do_chunk, read_part
@@ -141,6 +142,7 @@ def _begin() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    follow_parent()
     import torch
 
     torch.set_num_threads(1)
@@ -202,7 +204,8 @@ def _check_place(folder: Path, settled: Mapping[str, Any]) -> None:
                 "name another --out"
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(child.name != LOCK for child in folder.iterdir())):
+    mine = (LOCK, f"{PLAN_FILE}.tmp")  # the second: left by a kill during the very first write
+    if folder.exists() and (not folder.is_dir() or any(child.name not in mine for child in folder.iterdir())):
         raise RunError(f"{str(folder)!r} exists and is neither empty nor a results directory; name another --out")
 
 

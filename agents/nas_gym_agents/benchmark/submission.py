@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_gym import statistics
 from nas_gym.errors import ConfigurationError, RunError
@@ -15,6 +16,8 @@ from nas_gym_agents.benchmark.results import Results
 
 TEMPLATE = "TEMPLATE.json"
 SCHEMA = 1
+CLAIMED = ("mean", "std", "iqm")
+"""What `over_seeds` tells, and a submission claims."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Submission:
         budget: Such as ``"unique=100"``.
         noise: Of the rewards.
         seeds: The answers.
-        mean: Of their scores, as claimed.
+        claim: ``mean``, ``std`` and ``iqm`` of their scores, as claimed.
     """
 
     agent: str
@@ -52,7 +55,7 @@ class Submission:
     budget: str
     noise: float
     seeds: tuple[Answer, ...]
-    mean: float
+    claim: Mapping[str, float]
 
 
 def read_submission(path: Path) -> Submission:
@@ -80,13 +83,22 @@ def read_submission(path: Path) -> Submission:
             budget=str(protocol["budget"]),
             noise=float(protocol.get("noise", 0.0)),
             seeds=answers,
-            mean=float(data["claim"]["mean"]),
+            claim={name: float(data["claim"][name]) for name in CLAIMED},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise RunError(
             f"{str(path)!r} is no submission ({reason}); leaderboard/{TEMPLATE} shows what is in one"
         ) from None
+
+
+def over_seeds(scores: NDArray[np.float64]) -> dict[str, float]:
+    """Return what is claimed over the seeds: mean, standard deviation and interquartile mean of the scores."""
+    return {
+        "mean": float(scores.mean()),
+        "std": float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
+        "iqm": float(statistics.interquartile_mean(scores)),
+    }
 
 
 def submission(results: Results, agent: str, env: str | None = None, track: str | None = None) -> dict[str, Any]:
@@ -132,12 +144,8 @@ def submission(results: Results, agent: str, env: str | None = None, track: str 
         "env": chosen,
         "options": dict(envs[chosen].options),
         "score": envs[chosen].score,
-        "protocol": {"budget": f"{plan.unit}={plan.amount:g}", "noise": plan.tracks[track]},
+        "protocol": {"budget": plan.budget, "noise": plan.tracks[track]},
         "versions": results.content["versions"],
-        "claim": {
-            "mean": float(scores.mean()),
-            "std": float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
-            "iqm": float(statistics.interquartile_mean(scores)),
-        },
+        "claim": over_seeds(scores),
         "seeds": answers,
     }

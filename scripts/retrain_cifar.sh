@@ -11,13 +11,14 @@ RUN=${1:-runs/cifar10}
 DATA=${2:-../shared/data}
 PYTHON=${PYTHON:-python}
 TOTAL=${TOTAL:-75}
-EVALUATIONS=${EVALUATIONS:-36}
+EVALUATIONS=${EVALUATIONS:-24}
+export PYTHONPATH="$(dirname "$0")${PYTHONPATH:+:$PYTHONPATH}"      # residual_space
 
 started=$(date +%s)
-"$PYTHON" -m nas_gym search --env nas_gym/Chain-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=30000000 --env-arg min_resolution=4 --env-arg epochs=3 --env-arg threads=1 \
+"$PYTHON" -m nas_gym search --env residual_space:Residual-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
+    --env-arg max_macs=24000000 --env-arg min_resolution=4 --env-arg min_layers=5 --env-arg epochs=4 --env-arg threads=1 \
     --env-arg batch_size=64 --env-arg learning_rate=0.2 \
-    --agent genetic --evaluations "$EVALUATIONS" --workers 2 --seed 0 --run-dir "$RUN"
+    --agent genetic --evaluations "$EVALUATIONS" --confirm 0 --workers 2 --seed 0 --run-dir "$RUN"
 if [ ! -s "$RUN/minutes.txt" ]; then
     searched=$(( ($(date +%s) - started + 59) / 60 ))
     echo "searched for $searched minutes"
@@ -27,6 +28,6 @@ if [ ! -s "$RUN/minutes.txt" ]; then
     fi
     echo $(( TOTAL - searched - 1 )) > "$RUN/minutes.txt"
 fi
-"$PYTHON" -m nas_gym retrain "$RUN" --also "$DATA/cifar10/rest_*.npz" --width auto --recipe-arg batch_size=128 \
-    --minutes "$(cat "$RUN/minutes.txt")"
+"$PYTHON" -m nas_gym retrain "$RUN" --also "$DATA/cifar10/rest_*.npz" --width auto --top 2 --repeats 2 \
+    --recipe-arg batch_size=128 --minutes "$(cat "$RUN/minutes.txt")"
 echo "$(( ($(date +%s) - started + 59) / 60 )) minutes in this call"

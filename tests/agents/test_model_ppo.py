@@ -3,7 +3,9 @@
 import itertools
 import random
 from collections.abc import Hashable, Sequence
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +24,7 @@ from nas_gym.spaces.network_graph import (
     path_counts,
     subtree_counts,
 )
+from nas_gym_agents import model_ppo
 from nas_gym_agents.agent import SearchAgent, Taken
 from nas_gym_agents.decision_process import SeenProcess, SpaceProcess, neighbours, process_of, random_prefix
 from nas_gym_agents.imagination import Archive, Imagination
@@ -243,6 +246,17 @@ def test_what_imagined_episodes_hand_out_is_theirs_no_more() -> None:
     assert not env.has_attr("prefix")
     with pytest.raises(AttributeError, match="no method"):
         env.env_method("fork")
+
+
+@pytest.mark.parametrize(("n", "slots"), [(33, 9), (16, 6), (3, 5)])
+def test_no_batch_of_imagined_steps_is_a_single_one(n: int, slots: int) -> None:
+    env = SimpleNamespace(slot_sizes=[2] * slots)
+    given: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_ppo, "MaskablePPO", lambda *_, **arguments: given.update(arguments) or MagicMock())
+        ModelPPOSearch(imagined=n).make(env, 0)  # type: ignore[arg-type]
+    assert n * slots % given["batch_size"] != 1
+    assert -(-n * slots // given["batch_size"]) == 2
 
 
 def test_neighbours_differ_in_one_decision() -> None:

@@ -66,6 +66,13 @@ def test_the_budget_is_spent_exactly() -> None:
         assert budget.spent[unit] == 23
 
 
+def test_a_last_batch_of_one_step_is_refused() -> None:
+    """Its advantage has no deviation, and sb3-contrib's weights would become NaN."""
+    with pytest.raises(ConfigurationError, match="n_steps=65 and batch_size=32"):
+        MaskablePPOSearch(n_steps=65)
+    assert PPOSearch(n_steps=65).n_steps == 65, "stable-baselines3 leaves such advantages as they are"
+
+
 @pytest.mark.parametrize("name", list(AGENTS))
 def test_every_agent_is_made_by_name_with_its_settings(name: str) -> None:
     agent = make_agent(name)

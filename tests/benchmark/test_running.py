@@ -128,6 +128,8 @@ def test_a_place_with_something_else_is_refused(tmp_path: Path) -> None:
         ({"agents": "entries:number"}, "int"),
         ({"agents": "entries:wrong"}, "3 arguments"),
         ({"agents": "no_such_module:Agent"}, "no_such_module"),
+        ({"agents": "unfinished_entry:Agent"}, "NameError: name 'nothing'"),
+        ({"agents": "entries:Unmade"}, "RuntimeError: no licence"),
         ({"env": "nas_gym/Nothing-v0"}, "Nothing"),
         ({"env_args": {"score": "beauty"}}, "beauty"),
         ({"env_args": {"fidelity": "epochs=99"}}, "epochs=99"),
@@ -197,6 +199,36 @@ def test_agents_of_others_take_part(tmp_path: Path) -> None:
         plan, tmp_path / "2", agents={"first-legal": entries.first_legal, "lowest": lambda: entries.Lowest()}
     )
     assert digest(again) == digest(results)
+
+
+def test_every_seed_has_a_new_agent(tmp_path: Path) -> None:
+    frame = benchmark(small(agents="entries:Learned", seeds=8), tmp_path).frame  # more seeds than pieces
+    mine = frame[frame["agent"] == "entries:Learned"]
+    assert len({tuple(actions) for actions in mine["actions"]}) == 1
+
+
+def test_a_kill_during_the_first_write_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "plan.json.tmp").touch()
+    assert benchmark(small(), tmp_path).path == tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_benchmark_that_is_killed_leaves_no_workers(tmp_path: Path) -> None:
+    words = ["bench", "--env", TABLE, "--agents", "random", "--seeds", "2000", "--budget", "evaluations=500"]
+    command = [sys.executable, "-m", "nas_gym", *words, "--workers", "2", "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    parts, deadline = tmp_path / "out" / "parts", time.monotonic() + 240
+    while not (parts.is_dir() and any(parts.glob("*.parquet"))):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "workers live on"
+        time.sleep(0.2)
 
 
 def test_an_agent_that_fails_is_named_and_what_is_done_is_kept(

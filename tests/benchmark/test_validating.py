@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from entries import TABLE
 
+from nas_gym.document import as_markdown
 from nas_gym.errors import RunError
-from nas_gym_agents.benchmark import Results
+from nas_gym_agents.benchmark import Plan, Results, benchmark
+from nas_gym_agents.benchmark.checklist import checklist
 from nas_gym_agents.benchmark.chunks import schema
 from nas_gym_agents.benchmark.submission import submission
 from nas_gym_agents.benchmark.validating import validate
@@ -91,12 +93,33 @@ def test_submissions_are_replayed(track: str, results: Results, tmp_path: Path) 
     file = tmp_path / "row.json"
     file.write_text(json.dumps(made))
     checked = validate(file)
-    assert len(checked) == 5 + 1
+    assert len(checked) == 5 + 3
     assert all(one.holds for one in checked), checked
     made["seeds"][1]["score"] += 0.01
     made["seeds"][2]["actions"] = [0]
+    made["seeds"][3]["score"] = float("nan")
     file.write_text(json.dumps(made))
-    assert [one.holds for one in validate(file)] == [True, False, False, True, True, False]
+    assert [one.holds for one in validate(file)] == [True, False, False, False, True] + [False] * 3
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "iqm"])
+def test_every_number_over_the_seeds_is_checked(name: str, results: Results, tmp_path: Path) -> None:
+    made = submission(results, "random")
+    made["claim"][name] += 0.001
+    (tmp_path / "row.json").write_text(json.dumps(made))
+    (failed,) = [one for one in validate(tmp_path / "row.json") if not one.holds]
+    assert f"{name} of the scores" in failed.claim
+
+
+@pytest.mark.slow
+def test_real_trainings_are_made_again_and_their_seconds_are_not_compared(tmp_path: Path) -> None:
+    options = {"epochs": 1, "threads": 1}
+    plan = Plan.of(env="nas_gym/Chain-Digits-v0", env_args=options, seeds=1, budget="evaluations=2")
+    results = benchmark(plan, tmp_path / "out")
+    assert all(one.holds for one in validate(results.path)), validate(results.path)
+    lie = changed(results, tmp_path / "copy", lambda frame: frame.assign(reward=frame["reward"] + 0.01))
+    assert not any(one.holds for one in validate(lie)[1:])
+    assert "Costs are seconds measured here" in as_markdown(checklist(results))
 
 
 def test_what_is_no_submission_is_refused(tmp_path: Path) -> None:

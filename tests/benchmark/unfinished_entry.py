@@ -1,0 +1,3 @@
+"""An agent that its author has not finished."""
+
+Agent = nothing  # type: ignore[name-defined]  # noqa: F821

@@ -162,5 +162,8 @@ def test_what_is_of_another_network_is_told_as_such(compressed_run: Path, tmp_pa
     run = Path(shutil.copytree(compressed_run, tmp_path / "run"))
     assert "another network" not in " ".join(sentences(Material(nas_gym.load(run))))
     file = run / "winner/winner.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "another"}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "of the network before it was scaled"}))
+    assert "another network" not in " ".join(sentences(Material(nas_gym.load(run))))
+    with (run / "winner/seed-0/weights.pt").open("ab") as weights:
+        weights.write(b"trained again")
     assert "nas-gym compress" in " ".join(sentences(Material(nas_gym.load(run))))

@@ -98,6 +98,37 @@ def test_the_same_call_goes_on_with_the_step_that_was_stopped(
     assert len(taken) == 10, "another request begins anew"
 
 
+def test_other_workers_or_other_steps_go_on_with_what_is_done(tmp_path: Path, taken: Taken) -> None:
+    finish(tmp_path, FinishRequest(workers=4, leave_out=("inspect",)))
+    del taken[:]
+    content = finish(tmp_path, FinishRequest(workers=1, leave_out=("inspect", "compress")))
+    assert taken == [] and content["steps"]["compress"]["state"] == "done", "what is done stays done"
+    assert read_finish(tmp_path) == content and content["request"]["workers"] == 1
+    content = finish(tmp_path, FinishRequest())
+    assert [name for name, _ in taken] == ["inspect", "report"], "and the report tells of what came late"
+    assert {step["state"] for step in content["steps"].values()} == {"done"}
+
+
+def test_a_step_that_is_left_out_for_a_while_goes_on_with_its_time(
+    tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = []
+
+    def stop(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+        times.append(minutes)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(finishing.STEPS, "compress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        finish(tmp_path, FinishRequest())
+    file = tmp_path / finishing.FINISH_FILE
+    file.write_text(file.read_text().replace(str(times[0]), "1.25"))  # as if the steps before it had taken some time
+    finish(tmp_path, FinishRequest(leave_out=("compress",)))
+    finish(tmp_path, FinishRequest())
+    assert times[1:] == [1.25]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"minutes": 0}, {"minutes": float("nan")}, {"leave_out": ("retrain",)}, {"leave_out": ("search",)}],

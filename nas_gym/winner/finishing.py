@@ -142,13 +142,13 @@ def _take(name: str, path: Path, request: FinishRequest, step: dict[str, Any], t
     since = time.perf_counter()
     try:
         with tell(name) as watch:
-            STEPS[name](path, request, step["minutes"], watch)
+            note = STEPS[name](path, request, step["minutes"], watch)
     except NasGymError as error:
         if name in NEEDED:
             raise
         step |= {"state": "left out", "why": str(error)}
     else:
-        step["state"] = "done"
+        step |= {"state": "done", "note": note} if note else {"state": "done"}
     step["seconds"] = round(time.perf_counter() - since, 1)
 
 
@@ -175,11 +175,19 @@ def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> 
     inspect_run(path, Settings(seed=request.seed), watch)
 
 
-def _compress(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+def _compress(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
+    """Compress the winner; without torch-pruning there are still students and int8 forms, and the note says why."""
     from nas_gym.winner.compression.compressing import compress
-    from nas_gym.winner.compression.request import Request
+    from nas_gym.winner.compression.pruning import require_pruning
+    from nas_gym.winner.compression.request import DEFAULT_RATIOS, Request
 
-    compress(path, Request(minutes=minutes, seed=request.seed), watch)
+    ratios, note = DEFAULT_RATIOS, None
+    try:
+        require_pruning()
+    except ConfigurationError as error:
+        ratios, note = (), f"nothing was pruned: {error}"
+    compress(path, Request(ratios=ratios, minutes=minutes, seed=request.seed), watch)
+    return note
 
 
 def _export(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
@@ -195,7 +203,7 @@ def _report(path: Path, request: FinishRequest, minutes: float, watch: Any) -> N
     write_report(Run(path))
 
 
-STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], None]] = {
+STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], str | None]] = {
     "tune": _tune,
     "retrain": _retrain,
     "inspect": _inspect,

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -73,6 +75,30 @@ def test_a_step_that_can_not_be_taken_is_told_and_the_next_one_is_taken(
     monkeypatch.setitem(finishing.STEPS, "retrain", refuse)
     with pytest.raises(ExportError):
         finish(tmp_path, FinishRequest(minutes=10))
+
+
+def test_without_torch_pruning_the_rest_is_compressed_and_the_step_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from nas_gym.winner.compression import compressing
+
+    compress, asked = finishing.STEPS["compress"], []
+    for name in WEIGHTS:
+        monkeypatch.setitem(finishing.STEPS, name, lambda *_: None)
+    monkeypatch.setitem(finishing.STEPS, "compress", compress)
+    monkeypatch.setattr(compressing, "compress", lambda path, request, watch: asked.append(request))
+    for missing in (True, False):
+        with monkeypatch.context() as patch:
+            if missing:
+                patch.setitem(sys.modules, "torch_pruning", None)
+            else:
+                patch.setitem(sys.modules, "torch_pruning", ModuleType("torch_pruning"))
+            step = finish(tmp_path, FinishRequest(minutes=30 + missing))["steps"]["compress"]
+        assert step["state"] == "done" and ("note" in step) is missing
+        assert (asked[-1].ratios == ()) is missing and asked[-1].students and asked[-1].quantise
+        if missing:
+            assert "nothing was pruned" in step["note"] and 'pip install "nas-gym[compress]"' in step["note"]
 
 
 def test_the_same_call_goes_on_with_the_step_that_was_stopped(

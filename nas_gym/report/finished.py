@@ -59,17 +59,25 @@ def _said(file: str, content: dict[str, Any] | None, say: Callable[[dict[str, An
 
 def _tuning(run: Path) -> list[str]:
     from nas_gym.winner.tuning.result import read_tuning
-    from nas_gym.winner.tuning.words import result_in_words
+    from nas_gym.winner.tuning.words import part_in_words, result_in_words
 
-    return _said("tuning/best.json", read_tuning(run), result_in_words)
+    def say(known: dict[str, Any]) -> list[str]:
+        return [*part_in_words(known, _retrained(run), run), *result_in_words(known)]
+
+    return _said("tuning/best.json", read_tuning(run), say)
+
+
+def _retrained(run: Path) -> dict[str, Any] | None:
+    """Return what ``winner.json`` holds; None: nothing was retrained."""
+    from nas_gym.winner.result import read_winner_file
+
+    return read_winner_file(run / WINNER) if (run / WINNER / "winner.json").exists() else None
 
 
 def _winner(run: Path) -> list[str]:
-    from nas_gym.winner.result import read_winner_file
     from nas_gym.winner.telling import plan_in_words, result_in_words
 
-    content = read_winner_file(run / WINNER) if (run / WINNER / "winner.json").exists() else None
-    return _said("winner/winner.json", content, lambda known: [*plan_in_words(known), *result_in_words(known)])
+    return _said("winner/winner.json", _retrained(run), lambda known: [*plan_in_words(known), *result_in_words(known)])
 
 
 def _is_of_another(run: Path, weights: str | None) -> bool:

@@ -159,13 +159,19 @@ def _tune(path: Path, request: FinishRequest, minutes: float, watch: Any) -> Non
     tune(path, TuningRequest(minutes=minutes, seed=request.seed), n_workers=request.workers, watch=watch)
 
 
-def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
+    """Retrain with what was tuned, also where tuning is left out by now but done; note if it was for another network."""
     from nas_gym.winner.request import Request
     from nas_gym.winner.retraining import retrain
-    from nas_gym.winner.tuning.result import read_tuning, tuned_recipe
+    from nas_gym.winner.tuning.result import read_tuning
+    from nas_gym.winner.tuning.words import other_network_in_words
 
-    tuned = {} if "tune" in request.leave_out or read_tuning(path) is None else tuned_recipe(path)
-    retrain(path, Request(minutes=minutes, also=request.also, width=request.width, recipe=tuned), watch)
+    step = (read_finish(path) or {"steps": {}})["steps"].get("tune", {})
+    unused = "tune" in request.leave_out and step.get("state") != "done"
+    tuning = None if unused else read_tuning(path)
+    recipe = {} if tuning is None else dict(tuning["recipe"])
+    content = retrain(path, Request(minutes=minutes, also=request.also, width=request.width, recipe=recipe), watch)
+    return None if tuning is None else other_network_in_words(tuning, content, path)
 
 
 def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:

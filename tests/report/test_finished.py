@@ -10,6 +10,7 @@ from nas_gym.document import Code, Text
 from nas_gym.report import finished
 from nas_gym.report.section import Page
 from nas_gym.winner.result import load_winner
+from nas_gym.winner.tuning.words import part_in_words
 
 NOW, OLD = b"weights of the last training", b"weights of the training before"
 
@@ -71,6 +72,26 @@ def test_a_scaled_winner_is_not_another_network_but_one_trained_again_is(run: Pa
     assert "an earlier training of it" in told and f"nas-gym inspect {run}" in told
     (run / "winner/seed-0/weights.pt").unlink()
     assert finished._of_another(run, before, "inspect") == [], "nothing to compare with"
+
+
+def test_a_tuning_that_had_no_part_in_the_training_says_so(run: Path) -> None:
+    tuning = {"key": "of the search", "recipe": {"learning_rate": 0.2, "flip": True, "crop": 2}}
+    winner = finished._retrained(run)
+    assert winner is not None
+    assert part_in_words(tuning, winner, run) == [], "unknown in older files"
+    assert part_in_words(tuning, winner | {"recipe": tuning["recipe"] | {"epochs": 9}}, run) == []
+    (told,) = part_in_words(tuning, winner | {"recipe": {"learning_rate": 0.1, "flip": False, "crop": 2}}, run)
+    assert "not trained with this recipe**, but with another learning rate and flip: " in told
+    assert f"nas-gym retrain {run} --tuned" in told
+    (told,) = part_in_words(tuning | {"key": "other"}, winner | {"recipe": tuning["recipe"]}, run)
+    assert "tuned for another network" in told and f"nas-gym tune {run} --fresh" in told
+    (told,) = part_in_words(tuning, None, run)
+    assert "No network" in told
+    (run / "tuning").mkdir()
+    trials = {"broad": 5, "narrow": 5, "pruned": 0, "failed": 0, "epochs": 20}
+    content = {**tuning, "schema": 1, "trials": trials, "best_trial": {"accuracy": 0.5, "stage": "broad"}}
+    (run / "tuning/best.json").write_text(json.dumps({**content, "key": "other", "validation": None}))
+    assert "tuned for another network" in finished._tuning(run)[0]
 
 
 def test_models_of_old_weights_are_not_shown_for_use(run: Path) -> None:

@@ -77,6 +77,35 @@ def test_a_step_that_can_not_be_taken_is_told_and_the_next_one_is_taken(
         finish(tmp_path, FinishRequest(minutes=10))
 
 
+@pytest.mark.parametrize("key", ["the winner's", "another", None])
+def test_the_retraining_takes_the_tuned_recipe_and_notes_whose_it_is(
+    key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas_gym.winner import retraining
+
+    step, asked = finishing.STEPS["retrain"], []
+
+    def retrain(path: Path, request: Any, watch: Any) -> dict[str, Any]:
+        asked.append(dict(request.recipe))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {"key": "the winner's"}
+
+    for name in WEIGHTS:
+        monkeypatch.setitem(finishing.STEPS, name, lambda *_: None)
+    monkeypatch.setitem(finishing.STEPS, "retrain", step)
+    monkeypatch.setattr(retraining, "retrain", retrain)
+    (tmp_path / "tuning").mkdir()
+    tuning = {"schema": 1, "recipe": {"learning_rate": 0.2}} | ({"key": key} if key else {})
+    (tmp_path / "tuning/best.json").write_text(json.dumps(tuning))
+    finish(tmp_path, FinishRequest(leave_out=("tune",)))
+    with pytest.raises(KeyboardInterrupt):
+        finish(tmp_path, FinishRequest(minutes=7))
+    noted = finish(tmp_path, FinishRequest(minutes=7, leave_out=("tune",)))["steps"]["retrain"].get("note", "")
+    assert asked == [{}, tuning["recipe"], tuning["recipe"]], "what was tuned stays part of a retraining under way"
+    assert (f"nas-gym tune {tmp_path} --fresh" in noted) == (key == "another") and (noted == "") != (key == "another")
+
+
 def test_without_torch_pruning_the_rest_is_compressed_and_the_step_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,8 @@ def test_retrain_takes_the_recipe(tuned_run: Path, tmp_path: Path) -> None:
     assert "another network" not in result.stderr
     file = path / "tuning" / "best.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "other"}))
-    assert "tuned for another network than the winner" in call("retrain", path, *quick, "--tuned").stderr
+    told = call("retrain", path, *quick, "--tuned").stderr
+    assert "tuned for another network than the winner" in told and f"nas-gym tune {path} --fresh" in told
 
 
 def test_workers_train_as_this_process_does(tuned_run: Path) -> None:

@@ -160,7 +160,7 @@ def _tune(path: Path, request: FinishRequest, minutes: float, watch: Any) -> Non
 
 
 def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
-    """Retrain with what was tuned, also where tuning is left out by now but done; note if it was for another network."""
+    """Retrain with what was tuned, also where tuning is left out by now but done; note if for another network."""
     from nas_gym.winner.request import Request
     from nas_gym.winner.retraining import retrain
     from nas_gym.winner.tuning.result import read_tuning
@@ -187,13 +187,14 @@ def _compress(path: Path, request: FinishRequest, minutes: float, watch: Any) ->
     from nas_gym.winner.compression.pruning import require_pruning
     from nas_gym.winner.compression.request import DEFAULT_RATIOS, Request
 
-    ratios, note = DEFAULT_RATIOS, None
+    ratios: tuple[float, ...] = DEFAULT_RATIOS
+    note = ""
     try:
         require_pruning()
     except ConfigurationError as error:
         ratios, note = (), f"nothing was pruned: {error}"
     compress(path, Request(ratios=ratios, minutes=minutes, seed=request.seed), watch)
-    return note
+    return note or None
 
 
 def _export(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:

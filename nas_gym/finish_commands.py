@@ -88,6 +88,8 @@ def _print(run: Path, content: Mapping[str, Any], console: Console) -> None:
     for name, step in content["steps"].items():
         if step["state"] != "done":
             console.print(f"left out: {name} ({step['why']})", markup=False)
+        elif "note" in step:
+            console.print(f"note: {name} ({step['note']})", markup=False)
     total = sum(step.get("seconds", 0.0) for step in content["steps"].values())
     page = f"; the page: {run / 'report.html'}" if content["steps"]["report"]["state"] == "done" else ""
     console.print(f"{total / 60:.1f} minutes in all{page}", markup=False, soft_wrap=True)

@@ -50,6 +50,7 @@ def retrain(
         from nas_gym.winner.retraining import retrain as run_it
         from nas_gym.winner.telling import print_winner, telling
         from nas_gym.winner.tuning.result import read_tuning, tuned_recipe
+        from nas_gym.winner.tuning.words import other_network_in_words
 
         request = Request(
             top=top,
@@ -64,8 +65,9 @@ def retrain(
         )
         with going_on("the epochs that are finished are kept"), telling(errors) as teller:
             content = run_it(run, request, teller)
-        if tuned and (read_tuning(run) or {}).get("key") != content["key"]:
-            errors.print("note: the recipe was tuned for another network than the winner; run nas-gym tune again")
+        note = other_network_in_words(read_tuning(run) or {}, content, run) if tuned else None
+        if note:
+            errors.print(f"note: {note}", markup=False, soft_wrap=True)
         if as_json:
             print(json.dumps(content))
         else:

@@ -1,5 +1,6 @@
 """What came after the search: the network that was trained to the end, how good and how small it is, how to use it."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from nas_gym.report.section import Page, Section, silent
 TITLE = "The network to use"
 WINNER, INSPECTION, COMPRESSED, EXPORT = "winner", "inspection", "compressed", "export"
 Show = Callable[[Page, Path], None]
+_OTHER = ", or of an earlier training of it: run"
 _SHOWN = ("shap-right.png", "layers.png", "confusions.png")  # of an inspection
 
 
@@ -57,27 +59,39 @@ def _said(file: str, content: dict[str, Any] | None, say: Callable[[dict[str, An
 
 def _tuning(run: Path) -> list[str]:
     from nas_gym.winner.tuning.result import read_tuning
-    from nas_gym.winner.tuning.words import result_in_words
+    from nas_gym.winner.tuning.words import part_in_words, result_in_words
 
-    return _said("tuning/best.json", read_tuning(run), result_in_words)
+    def say(known: dict[str, Any]) -> list[str]:
+        return [*part_in_words(known, _retrained(run), run), *result_in_words(known)]
+
+    return _said("tuning/best.json", read_tuning(run), say)
+
+
+def _retrained(run: Path) -> dict[str, Any] | None:
+    """Return what ``winner.json`` holds; None: nothing was retrained."""
+    from nas_gym.winner.result import read_winner_file
+
+    return read_winner_file(run / WINNER) if (run / WINNER / "winner.json").exists() else None
 
 
 def _winner(run: Path) -> list[str]:
-    from nas_gym.winner.result import read_winner_file
     from nas_gym.winner.telling import plan_in_words, result_in_words
 
-    content = read_winner_file(run / WINNER) if (run / WINNER / "winner.json").exists() else None
-    return _said("winner/winner.json", content, lambda known: [*plan_in_words(known), *result_in_words(known)])
+    return _said("winner/winner.json", _retrained(run), lambda known: [*plan_in_words(known), *result_in_words(known)])
 
 
-def _of_another(run: Path, key: str, again: str) -> list[str]:
+def _is_of_another(run: Path, weights: str | None) -> bool:
+    """Return whether what is of these weights is of others than those of the retrained winner that there is now."""
+    from nas_gym.winner.result import load_winner, of_other_weights
+
+    return (run / WINNER / "winner.json").exists() and of_other_weights(weights, load_winner(run).digest)
+
+
+def _of_another(run: Path, weights: str | None, again: str) -> list[str]:
     """Return a warning where what was found is of another network than the winner that there is now."""
-    from nas_gym.winner.result import read_winner_file
-
-    retrained = (run / WINNER / "winner.json").exists()
-    if not retrained or read_winner_file(run / WINNER)["key"] == key:
+    if not _is_of_another(run, weights):
         return []
-    return [f"**This is of another network than the one above**: run `nas-gym {again} {run}` again."]
+    return [f"**This is of another network than the one above**{_OTHER} `nas-gym {again} {run}` again."]
 
 
 def _inspected(run: Path) -> list[str]:
@@ -85,7 +99,7 @@ def _inspected(run: Path) -> list[str]:
     from nas_gym.winner.inspection.words import findings
 
     def say(known: dict[str, Any]) -> list[str]:
-        return [*_of_another(run, known["key"], "inspect"), *findings(known)]
+        return [*_of_another(run, known.get("weights_digest"), "inspect"), *findings(known)]
 
     return _said("inspection/inspection.json", read_inspection(run), say)
 
@@ -100,7 +114,7 @@ def _compression(run: Path) -> list[str]:
     from nas_gym.winner.compression.table import sentences as told
 
     def say(known: dict[str, Any]) -> list[str]:
-        return [*_of_another(run, known["winner"]["key"], "compress"), *told(known)]
+        return [*_of_another(run, known["winner"].get("weights"), "compress"), *told(known)]
 
     return _said("compressed/compressed.json", _variants(run), say)
 
@@ -139,12 +153,33 @@ def _add_variants(page: Page, run: Path) -> None:
 
 
 def _add_use(page: Page, run: Path) -> None:
-    models = [run / EXPORT / "model.onnx"]
-    chosen = (_variants(run) or {}).get("chosen", {})
-    models += [run / COMPRESSED / f"{name}.onnx" for name in dict.fromkeys(chosen.values())]
-    lines = [f"nas-gym predict {model} IMAGES" for model in models if model.is_file()]
-    if lines:
-        page.blocks += [Heading("How to use it", 3), Code("\n".join(lines))]
+    """Add how the models are used; those of other weights are not shown but told, with what makes them again."""
+    exported, variants = run / EXPORT / "model.onnx", _variants(run) or {}
+    smaller = [run / COMPRESSED / f"{name}.onnx" for name in dict.fromkeys(variants.get("chosen", {}).values())]
+    parts = (
+        ("export", [exported], _weights_in(exported)),
+        ("compress", smaller, variants.get("winner", {}).get("weights")),
+    )
+    lines, old = list[str](), list[str]()
+    for command, models, weights in parts:
+        there = [model for model in models if model.is_file()]
+        if there and _is_of_another(run, weights):
+            named = ", ".join(f"`{model}`" for model in there)
+            old.append(f"Of another network than the one above{_OTHER} `nas-gym {command} {run}` again: {named}.")
+        else:
+            lines += [f"nas-gym predict {model} IMAGES" for model in there]
+    if lines or old:
+        page.blocks += [Heading("How to use it", 3), *([Code("\n".join(lines))] if lines else []), *map(Text, old)]
         card = run / EXPORT / "model_card.md"
-        if card.is_file():
+        if card.is_file() and not _is_of_another(run, _weights_in(exported)):
             page.blocks.append(Text(f"What it is good for and where it ends: `{card}`."))
+
+
+def _weights_in(model: Path) -> str | None:
+    """Return the digest of the winner's weights that an exported model carries (`nas_gym.winner.facts.Facts.weights`).
+
+    It is read from the file's bytes, where the facts stand as they are, so that this needs no ONNX; None: it is not
+    there, or the model was made before models carried it.
+    """
+    found = re.search(rb'"weights": "([0-9a-f]{16})"', model.read_bytes()) if model.is_file() else None
+    return None if found is None else found[1].decode()

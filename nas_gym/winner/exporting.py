@@ -113,6 +113,7 @@ def facts_of(winner: Winner, dataset: str = "", *, variant: str = "plain") -> Fa
         mean=winner.mean,
         std=winner.std,
         key=winner.candidate.key,
+        weights=winner.digest or "",
         dataset=dataset or str((winner.content.get("data") or {}).get("name", "")),
         variant=variant,
         metrics={**metrics, "parameters": architecture.parameters, "macs": architecture.macs},

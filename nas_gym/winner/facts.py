@@ -21,6 +21,7 @@ class Facts:
         mean: Of each channel, pixels scaled to 0..1: what the model normalises by.
         std: Standard deviations, likewise, above zero.
         key: Of the candidate (`nas_gym.architecture.Candidate.key`); empty where there is none.
+        weights: Of the winner that the model was made of, `nas_gym.winner.result.Winner.digest`; empty: not known.
         dataset: Name of the data set.
         variant: Which form of the network this is, such as ``"plain"``, ``"pruned"`` or ``"int8"``.
         metrics: What is known of it, JSON-ready.
@@ -35,6 +36,7 @@ class Facts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     key: str = ""
+    weights: str = ""
     dataset: str = ""
     variant: str = "plain"
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Facts:
             "std": list(self.std),
             "outputs": "logits and probabilities (their softmax), float32 (n, classes)",
             "key": self.key,
+            "weights": self.weights,
             "dataset": self.dataset,
             "variant": self.variant,
             "metrics": dict(self.metrics),

@@ -19,6 +19,8 @@ WEIGHTS = {"tune": 0.25, "retrain": 0.45, "inspect": 0.03, "compress": 0.22, "ex
 NEEDED = {"retrain"}
 """Without these there is nothing to finish. What another step can't do is told, and the next one is taken."""
 
+_FREE = {"leave_out", "workers"}  # of a request: which steps there are, and how many processes take them
+
 Telling = Callable[[str], AbstractContextManager[Any]]
 
 
@@ -61,8 +63,10 @@ class FinishRequest:
 def finish(path: Path, request: FinishRequest, tell: Telling | None = None) -> dict[str, Any]:
     """Take every step that is not taken yet, and return what ``finish.json`` holds.
 
-    The same call goes on where an earlier one was stopped or killed: steps that are done are not taken again, and the
-    one that was under way goes on by itself. The time of a step is fixed when it begins, as its share of what is left.
+    The same call goes on where an earlier one was stopped or killed: steps that are done are not taken again (only the
+    report is written anew after another step), and the one that was under way goes on by itself. A call with other
+    ``workers`` or another ``leave_out`` goes on as well: neither changes what a step that is done has come to. The
+    time of a step is fixed when it begins, as its share of what is left.
 
     Args:
         path: The run directory.
@@ -78,14 +82,19 @@ def finish(path: Path, request: FinishRequest, tell: Telling | None = None) -> d
     content = _begun(path, request)
     steps: dict[str, dict[str, Any]] = content["steps"]
     for name in WEIGHTS:
-        if name in request.leave_out:
-            steps[name] = {"state": "left out", "why": "as asked"}
-        elif steps.get(name, {}).get("state") != "done":
-            step = {"state": "begun", "minutes": steps.get(name, {}).get("minutes") or _minutes(name, request, steps)}
+        known = steps.get(name, {})
+        if known.get("state") == "done":
+            pass
+        elif name in request.leave_out:
+            steps[name] = {**known, "state": "left out", "why": "as asked"}
+        else:
+            step = {"state": "begun", "minutes": known.get("minutes") or _minutes(name, request, steps)}
             steps[name] = step
+            if name != "report":
+                steps.pop("report", None)  # one that was written does not tell of this step
             _write(path, content)
             _take(name, path, request, step, tell or (lambda _: nullcontext(None)))
-            _write(path, content)
+        _write(path, content)
     return content
 
 
@@ -100,10 +109,14 @@ def read_finish(run: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def _begun(path: Path, request: FinishRequest) -> dict[str, Any]:
-    known = read_finish(path)
-    if known is not None and known["request"] == request.to_json():
-        return known
-    return {"schema": SCHEMA, "request": request.to_json(), "steps": {}}
+    known, wanted = read_finish(path), request.to_json()
+    same = known is not None and _decides(known["request"]) == _decides(wanted)
+    return {"schema": SCHEMA, "request": wanted, "steps": known["steps"] if known is not None and same else {}}
+
+
+def _decides(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a request decides what the steps come to."""
+    return {name: value for name, value in request.items() if name not in _FREE}
 
 
 def _minutes(name: str, request: FinishRequest, steps: Mapping[str, Mapping[str, Any]]) -> float:
@@ -129,13 +142,13 @@ def _take(name: str, path: Path, request: FinishRequest, step: dict[str, Any], t
     since = time.perf_counter()
     try:
         with tell(name) as watch:
-            STEPS[name](path, request, step["minutes"], watch)
+            note = STEPS[name](path, request, step["minutes"], watch)
     except NasGymError as error:
         if name in NEEDED:
             raise
         step |= {"state": "left out", "why": str(error)}
     else:
-        step["state"] = "done"
+        step |= {"state": "done", "note": note} if note else {"state": "done"}
     step["seconds"] = round(time.perf_counter() - since, 1)
 
 
@@ -146,13 +159,19 @@ def _tune(path: Path, request: FinishRequest, minutes: float, watch: Any) -> Non
     tune(path, TuningRequest(minutes=minutes, seed=request.seed), n_workers=request.workers, watch=watch)
 
 
-def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
+    """Retrain with what was tuned, also where tuning is left out by now but done; note if for another network."""
     from nas_gym.winner.request import Request
     from nas_gym.winner.retraining import retrain
-    from nas_gym.winner.tuning.result import read_tuning, tuned_recipe
+    from nas_gym.winner.tuning.result import read_tuning
+    from nas_gym.winner.tuning.words import other_network_in_words
 
-    tuned = {} if "tune" in request.leave_out or read_tuning(path) is None else tuned_recipe(path)
-    retrain(path, Request(minutes=minutes, also=request.also, width=request.width, recipe=tuned), watch)
+    step = (read_finish(path) or {"steps": {}})["steps"].get("tune", {})
+    unused = "tune" in request.leave_out and step.get("state") != "done"
+    tuning = None if unused else read_tuning(path)
+    recipe = {} if tuning is None else dict(tuning["recipe"])
+    content = retrain(path, Request(minutes=minutes, also=request.also, width=request.width, recipe=recipe), watch)
+    return None if tuning is None else other_network_in_words(tuning, content, path)
 
 
 def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
@@ -162,11 +181,20 @@ def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> 
     inspect_run(path, Settings(seed=request.seed), watch)
 
 
-def _compress(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+def _compress(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
+    """Compress the winner; without torch-pruning there are still students and int8 forms, and the note says why."""
     from nas_gym.winner.compression.compressing import compress
-    from nas_gym.winner.compression.request import Request
+    from nas_gym.winner.compression.pruning import require_pruning
+    from nas_gym.winner.compression.request import DEFAULT_RATIOS, Request
 
-    compress(path, Request(minutes=minutes, seed=request.seed), watch)
+    ratios: tuple[float, ...] = DEFAULT_RATIOS
+    note = ""
+    try:
+        require_pruning()
+    except ConfigurationError as error:
+        ratios, note = (), f"nothing was pruned: {error}"
+    compress(path, Request(ratios=ratios, minutes=minutes, seed=request.seed), watch)
+    return note or None
 
 
 def _export(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
@@ -182,7 +210,7 @@ def _report(path: Path, request: FinishRequest, minutes: float, watch: Any) -> N
     write_report(Run(path))
 
 
-STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], None]] = {
+STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], str | None]] = {
     "tune": _tune,
     "retrain": _retrain,
     "inspect": _inspect,

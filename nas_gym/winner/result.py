@@ -1,5 +1,6 @@
 """Reading the winner of a run: what was trained for long, or, before that, the best network of the search."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,17 @@ class Winner:
     weights: tuple[Path, ...]
     content: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str | None:
+        """16 hexadecimal digits of the first file of weights (SHA-256); None: it can't be read.
+
+        What is measured of a network is of these weights: the same architecture trained again is another network.
+        """
+        try:
+            return hashlib.sha256(self.weights[0].read_bytes()).hexdigest()[:16]
+        except OSError:
+            return None
+
     def module(self, place: int = 0) -> "nn.Module":
         """Return the trained module, on the CPU, in evaluation mode; it takes normalised inputs, ``(n, *input_shape)``.
 
@@ -70,6 +82,11 @@ class Winner:
                 f"the weights in {str(file)!r} can't be read ({reason}); run nas-gym retrain again"
             ) from None
         return module
+
+
+def of_other_weights(noted: str | None, now: str | None) -> bool:
+    """Return whether a note of a `Winner.digest` is of other weights; where one of them is not known, it is not."""
+    return bool(noted and now) and noted != now
 
 
 def load_winner(run_path: str | os.PathLike[str]) -> Winner:

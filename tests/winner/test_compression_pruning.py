@@ -184,22 +184,25 @@ def test_a_probe_prunes_half_of_one_group_at_a_time() -> None:
 def test_importances_of_an_inspection_are_advice(tmp_path: Path) -> None:
     found = [Group((0,), 8), Group((3, 6), 8)]
     file = tmp_path / "inspection" / "layers.json"
-    assert inspected(tmp_path, "k", found) is None
+    assert inspected(tmp_path, "k", "w", found) is None
     file.parent.mkdir()
     layers = [
         {"position": p, "lost_accuracy": 0.9, "matched_lost_accuracy": lost}
         for p, lost in ((0, 0.1), (3, 0.2), (6, 0.3))
     ]
     file.write_text(json.dumps({"schema": 1, "key": "k", "split": "validation", "layers": layers}))
-    advice = inspected(tmp_path, "k", found)
+    advice = inspected(tmp_path, "k", "w", found)
     assert advice is not None and advice.lost == (0.1, 0.3) and "inspect" in advice.source
-    assert inspected(tmp_path, "another", found) is None
-    assert inspected(tmp_path, "k", [Group((9,), 8)]) is None, "a layer that it does not know"
+    assert inspected(tmp_path, "another", "w", found) is None
+    for weights, known in (("w", True), ("of a training before", False)):
+        file.write_text(json.dumps({"schema": 1, "key": "k", "weights_digest": weights, "layers": layers}))
+        assert (inspected(tmp_path, "k", "w", found) == advice) is known
+    assert inspected(tmp_path, "k", "w", [Group((9,), 8)]) is None, "a layer that it does not know"
     file.write_text(json.dumps({"schema": 1, "key": "k", "split": "test", "layers": layers}))
-    assert inspected(tmp_path, "k", found) is None, "test images have no say"
+    assert inspected(tmp_path, "k", "w", found) is None, "test images have no say"
     file.write_text("{}")
     with pytest.raises(RunError, match="damaged"):
-        inspected(tmp_path, "k", found)
+        inspected(tmp_path, "k", "w", found)
 
 
 @pytest.mark.parametrize(

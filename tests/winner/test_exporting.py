@@ -16,6 +16,7 @@ import nas_gym
 from nas_gym.cli import app
 from nas_gym.data import load_dataset
 from nas_gym.errors import RunError
+from nas_gym.report.finished import _weights_in
 from nas_gym.winner import exporting, load_winner, predict
 from nas_gym.winner.exporting import RunExport, export_run, facts_of
 from nas_gym.winner.intervals import wilson_interval
@@ -68,6 +69,10 @@ def section(card: str, title: str) -> str:
     found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
     assert found is not None, title
     return found.group(1)
+
+
+def test_the_model_carries_which_weights_it_is_of(searched: Path, written: RunExport) -> None:
+    assert _weights_in(written.folder / "model.onnx") == load_winner(searched).digest is not None
 
 
 def test_what_is_written(searched: Path, written: RunExport) -> None:

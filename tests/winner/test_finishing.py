@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -75,6 +77,59 @@ def test_a_step_that_can_not_be_taken_is_told_and_the_next_one_is_taken(
         finish(tmp_path, FinishRequest(minutes=10))
 
 
+@pytest.mark.parametrize("key", ["the winner's", "another", None])
+def test_the_retraining_takes_the_tuned_recipe_and_notes_whose_it_is(
+    key: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas_gym.winner import retraining
+
+    step, asked = finishing.STEPS["retrain"], []
+
+    def retrain(path: Path, request: Any, watch: Any) -> dict[str, Any]:
+        asked.append(dict(request.recipe))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return {"key": "the winner's"}
+
+    for name in WEIGHTS:
+        monkeypatch.setitem(finishing.STEPS, name, lambda *_: None)
+    monkeypatch.setitem(finishing.STEPS, "retrain", step)
+    monkeypatch.setattr(retraining, "retrain", retrain)
+    (tmp_path / "tuning").mkdir()
+    tuning = {"schema": 1, "recipe": {"learning_rate": 0.2}} | ({"key": key} if key else {})
+    (tmp_path / "tuning/best.json").write_text(json.dumps(tuning))
+    finish(tmp_path, FinishRequest(leave_out=("tune",)))
+    with pytest.raises(KeyboardInterrupt):
+        finish(tmp_path, FinishRequest(minutes=7))
+    noted = finish(tmp_path, FinishRequest(minutes=7, leave_out=("tune",)))["steps"]["retrain"].get("note", "")
+    assert asked == [{}, tuning["recipe"], tuning["recipe"]], "what was tuned stays part of a retraining under way"
+    assert (f"nas-gym tune {tmp_path} --fresh" in noted) == (key == "another") and (noted == "") != (key == "another")
+
+
+def test_without_torch_pruning_the_rest_is_compressed_and_the_step_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from nas_gym.winner.compression import compressing
+
+    compress, asked = finishing.STEPS["compress"], []
+    for name in WEIGHTS:
+        monkeypatch.setitem(finishing.STEPS, name, lambda *_: None)
+    monkeypatch.setitem(finishing.STEPS, "compress", compress)
+    monkeypatch.setattr(compressing, "compress", lambda path, request, watch: asked.append(request))
+    for missing in (True, False):
+        with monkeypatch.context() as patch:
+            if missing:
+                patch.setitem(sys.modules, "torch_pruning", None)
+            else:
+                patch.setitem(sys.modules, "torch_pruning", ModuleType("torch_pruning"))
+            step = finish(tmp_path, FinishRequest(minutes=30 + missing))["steps"]["compress"]
+        assert step["state"] == "done" and ("note" in step) is missing
+        assert (asked[-1].ratios == ()) is missing and asked[-1].students and asked[-1].quantise
+        if missing:
+            assert "nothing was pruned" in step["note"] and 'pip install "nas-gym[compress]"' in step["note"]
+
+
 def test_the_same_call_goes_on_with_the_step_that_was_stopped(
     tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +151,37 @@ def test_the_same_call_goes_on_with_the_step_that_was_stopped(
     assert len(taken) == 5, "what is done is not done again"
     finish(tmp_path, FinishRequest(minutes=7))
     assert len(taken) == 10, "another request begins anew"
+
+
+def test_other_workers_or_other_steps_go_on_with_what_is_done(tmp_path: Path, taken: Taken) -> None:
+    finish(tmp_path, FinishRequest(workers=4, leave_out=("inspect",)))
+    del taken[:]
+    content = finish(tmp_path, FinishRequest(workers=1, leave_out=("inspect", "compress")))
+    assert taken == [] and content["steps"]["compress"]["state"] == "done", "what is done stays done"
+    assert read_finish(tmp_path) == content and content["request"]["workers"] == 1
+    content = finish(tmp_path, FinishRequest())
+    assert [name for name, _ in taken] == ["inspect", "report"], "and the report tells of what came late"
+    assert {step["state"] for step in content["steps"].values()} == {"done"}
+
+
+def test_a_step_that_is_left_out_for_a_while_goes_on_with_its_time(
+    tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = []
+
+    def stop(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+        times.append(minutes)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(finishing.STEPS, "compress", stop)
+    with pytest.raises(KeyboardInterrupt):
+        finish(tmp_path, FinishRequest())
+    file = tmp_path / finishing.FINISH_FILE
+    file.write_text(file.read_text().replace(str(times[0]), "1.25"))  # as if the steps before it had taken some time
+    finish(tmp_path, FinishRequest(leave_out=("compress",)))
+    finish(tmp_path, FinishRequest())
+    assert times[1:] == [1.25]
 
 
 @pytest.mark.parametrize(
@@ -162,5 +248,8 @@ def test_what_is_of_another_network_is_told_as_such(compressed_run: Path, tmp_pa
     run = Path(shutil.copytree(compressed_run, tmp_path / "run"))
     assert "another network" not in " ".join(sentences(Material(nas_gym.load(run))))
     file = run / "winner/winner.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "another"}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "of the network before it was scaled"}))
+    assert "another network" not in " ".join(sentences(Material(nas_gym.load(run))))
+    with (run / "winner/seed-0/weights.pt").open("ab") as weights:
+        weights.write(b"trained again")
     assert "nas-gym compress" in " ".join(sentences(Material(nas_gym.load(run))))

@@ -1,6 +1,5 @@
 """What a compression works on: the winner's network, the images it may learn from, and those it is measured on."""
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -105,8 +104,8 @@ def material(path: Path) -> Material:
     assert isinstance(network, Network), "weights are those of one"
     if len(network.architecture.input_shape) != 3:
         raise ConfigurationError(f"images are compressed for, got samples of {network.architecture.input_shape}")
-    digest = hashlib.sha256(winner.weights[0].read_bytes()).hexdigest()[:16]
-    return Material(run, winner, network, search, _dataset(run, winner, search.trainer.dataset), digest)
+    assert winner.digest is not None, "its weights were just read"
+    return Material(run, winner, network, search, _dataset(run, winner, search.trainer.dataset), winner.digest)
 
 
 def _dataset(run: Run, winner: Winner, searched: Dataset) -> Dataset:

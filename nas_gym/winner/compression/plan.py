@@ -146,7 +146,7 @@ def _advice(material: Material, done: Callable[[int, int], None] | None) -> Advi
     found = groups(material.network)
     if not found:
         return None
-    told = inspected(material.run.path, material.winner.candidate.key, found)
+    told = inspected(material.run.path, material.winner.candidate.key, material.digest, found)
     if told is not None:
         return told
     images = _some(tensors_of(material.dataset, "validation", material.device), _PROBED_IMAGES)

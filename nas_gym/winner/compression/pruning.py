@@ -39,7 +39,7 @@ def require_pruning() -> Any:
         import torch_pruning
     except ImportError as error:
         raise ConfigurationError(
-            f'pruning needs the extra compress ({error}): pip install "nas-gym[compress]"; or leave out --ratios'
+            f'pruning needs the extra compress ({error}): pip install "nas-gym[compress]"; or give --ratios none'
         ) from None
     return torch_pruning
 

@@ -9,6 +9,7 @@ from typing import Any
 from nas_gym.builder import Network
 from nas_gym.errors import RunError
 from nas_gym.winner.compression.pruning import Group, pruned
+from nas_gym.winner.result import of_other_weights
 
 INSPECTED = Path("inspection") / "layers.json"  # what `nas-gym inspect` writes
 PROBE = 0.5  # share of a group's channels that is taken out to see what it matters
@@ -55,14 +56,15 @@ class Advice:
         return cls(found, tuple(map(float, data["lost"])), str(data["source"]))
 
 
-def inspected(run: Path, key: str, groups: Sequence[Group]) -> Advice | None:
-    """Return the advice of ``inspection/layers.json``; None where there is none, or of another network.
+def inspected(run: Path, key: str, weights: str, groups: Sequence[Group]) -> Advice | None:
+    """Return the advice of ``inspection/layers.json``; None where there is none, or of other weights.
 
     A group matters as much as the one of its layers that matters most.
 
     Args:
         run: The run directory.
         key: Of the network.
+        weights: Digest of its weights (`nas_gym.winner.result.Winner.digest`).
         groups: Of it.
 
     Raises:
@@ -74,7 +76,8 @@ def inspected(run: Path, key: str, groups: Sequence[Group]) -> Advice | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         lost = {int(layer["position"]): _lost(layer) for layer in content["layers"]}
-        if content["key"] != key or content.get("split", "validation") != "validation":  # test images have no say
+        other = content["key"] != key or of_other_weights(content.get("weights_digest"), weights)
+        if other or content.get("split", "validation") != "validation":  # test images have no say
             return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{str(file)!r} is damaged ({error!r}); remove it, or run nas-gym inspect again") from None

@@ -20,8 +20,8 @@ from nas_gym.winner.inspection.measured import Measured, Part
 from nas_gym.winner.inspection.page import page
 from nas_gym.winner.inspection.parts import image_parts, weights_part
 from nas_gym.winner.inspection.permutation import feature_importances
-from nas_gym.winner.inspection.subject import Subject, digest_of, right, subject_of
-from nas_gym.winner.result import Winner, load_winner
+from nas_gym.winner.inspection.subject import Subject, right, subject_of
+from nas_gym.winner.result import load_winner
 
 Watch = Callable[[str, int, int], None]
 """Told what is under way, how much of it is done, and of how much."""
@@ -47,7 +47,7 @@ def inspect_run(path: Path, settings: Settings, watch: Watch | None = None) -> d
         if (
             known is not None
             and known["settings"] == settings.to_json()
-            and known.get("weights_digest") == _weights(winner)
+            and known.get("weights_digest") == winner.digest
         ):
             return known
         subject = subject_of(path, settings.device)
@@ -59,10 +59,6 @@ def inspect_run(path: Path, settings: Settings, watch: Watch | None = None) -> d
         with prepared(settings.seed):
             found = _parts(subject, settings, watch or (lambda what, done, total: None))
         return _written(path, subject, settings, found)
-
-
-def _weights(winner: Winner) -> str | None:
-    return digest_of(winner) if winner.weights[0].is_file() else None
 
 
 def _parts(subject: Subject, settings: Settings, watch: Watch) -> Measured:
@@ -102,7 +98,7 @@ def _layers_part(subject: Subject, settings: Settings, watch: Watch) -> Part:
         "standard_error": standard_error.of_share(accuracy, len(samples)),
         "seed": settings.seed,
     }
-    text = layers_json(subject.winner.candidate.key, layers, **facts)
+    text = layers_json(subject.winner.candidate.key, layers, weights_digest=subject.winner.digest, **facts)
     pictures = {"layers.png": (png(layers_figure(layers, accuracy, sentence)), sentence)}
     return Part("layers", "Layers", facts, pictures, {LAYERS_FILE: text.encode()}, tuple(layers))
 
@@ -134,7 +130,7 @@ def _written(path: Path, subject: Subject, settings: Settings, found: Measured) 
         "schema": SCHEMA,
         "settings": settings.to_json(),
         "key": winner.candidate.key,
-        "weights_digest": digest_of(winner),
+        "weights_digest": winner.digest,
         "retrained": winner.retrained,
         "test_images": found.images,
         "test_accuracy": found.accuracy,

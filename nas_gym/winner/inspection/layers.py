@@ -9,7 +9,7 @@ from typing import Any
 
 from nas_gym.errors import RunError
 from nas_gym.winner.record import read_record
-from nas_gym.winner.result import load_winner
+from nas_gym.winner.result import load_winner, of_other_weights
 
 INSPECTION = "inspection"  # folder of a run
 LAYERS_FILE = "layers.json"
@@ -84,7 +84,8 @@ def layer_importances(run_path: str | os.PathLike[str]) -> list[LayerImportance]
     """Return what the layers of a run's winner are worth as `nas-gym inspect` measured it, in the network's order.
 
     Raises:
-        RunError: The run was not inspected, or it has another winner by now, or the file is damaged.
+        RunError: The run was not inspected, or it has another winner or other weights of it by now, or the file is
+            damaged.
     """
     path = Path(run_path)
     file = path / INSPECTION / LAYERS_FILE
@@ -97,6 +98,6 @@ def layer_importances(run_path: str | os.PathLike[str]) -> list[LayerImportance]
         layers, key = [LayerImportance.from_json(layer) for layer in content["layers"]], content["key"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{str(file)!r} is damaged ({error!r}); {mend}") from None
-    if key != winner.candidate.key:
+    if key != winner.candidate.key or of_other_weights(content.get("weights_digest"), winner.digest):
         raise RunError(f"{str(path)!r} has another winner since it was inspected; run nas-gym inspect {path} again")
     return layers

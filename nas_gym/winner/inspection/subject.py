@@ -1,6 +1,5 @@
 """What is inspected: the network of a run and its images, as it takes them."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,11 +119,6 @@ def subject_of(path: Path, device: str = "auto") -> Subject:
     if not isinstance(network, Network) or not all(t.isfinite().all() for t in network.state_dict().values()):
         raise RunError(f"the weights of the network of {str(path)!r} are not all finite numbers; retrain it")
     return Subject(winner, network, dataset)
-
-
-def digest_of(winner: Winner) -> str:
-    """Return 16 hexadecimal digits of the winner's weights file (SHA-256)."""
-    return hashlib.sha256(winner.weights[0].read_bytes()).hexdigest()[:16]
 
 
 def logits(network: nn.Module, inputs: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from threading import Lock
 from nas_gym import standard_error
 from nas_gym.errors import RunError
 from nas_gym.explain.record import write_atomically
-from nas_gym.statistics import Estimate, paired_difference
+from nas_gym.statistics import CONFIDENCE, Estimate
 from nas_gym.winner.tuning.space import Values
 from nas_gym.winner.tuning.trials import Train, Trial
 
@@ -39,8 +39,19 @@ class Finalist:
         return standard_error.of_mean(self.accuracies)
 
     def better_than(self, other: "Finalist") -> Estimate:
-        """Return by how much the mean is larger, paired by seed, with a bootstrap interval."""
-        return paired_difference(self.accuracies, other.accuracies)
+        """Return by how much the mean is larger, paired by seed, with Student's 95 % interval of paired differences.
+
+        ``mean ± t s / √n`` with n - 1 degrees of freedom (Student 1908, "The Probable Error of a Mean", Biometrika 6,
+        pages 1–25). A bootstrap of two or three seeds leaves 0 out as soon as all differences have one sign, which
+        happens by chance one time in two or four. Differences that are all equal tell no spread: both ends are the
+        value.
+        """
+        from scipy.stats import t
+
+        differences = [mine - its for mine, its in zip(self.accuracies, other.accuracies, strict=True)]
+        value = sum(differences) / len(differences)
+        half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * standard_error.of_mean(differences)
+        return Estimate(value, value - half, value + half)
 
 
 def finalists(trials: Sequence[Trial], top: int) -> list[Values]:

@@ -4,14 +4,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from nas_gym.architecture import Candidate
-from nas_gym.errors import ConfigurationError, RunError
+from nas_gym.errors import ConfigurationError, NasGymError, RunError
 from nas_gym.explain.record import write_atomically
 from nas_gym.optuna_package import journal, optuna_package, quiet
 from nas_gym.run import Run
@@ -173,13 +173,12 @@ def _plan(
 ) -> tuple[dict[str, Any], bool]:
     """Return the plan, and whether it is an earlier call's."""
     file = place / PLAN_FILE
-    deciding = {name: value for name, value in facts.items() if name != "candidate"}  # its key is told
-    wanted = {**request.to_json(), **deciding}
+    wanted = {**request.to_json(), **_deciding(facts)}
     if file.exists():
         try:
             plan = dict(json.loads(file.read_text(encoding="utf-8")))
-            known = {**plan["request"], **{name: plan[name] for name in deciding}}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            known = {**plan["request"], **_deciding(plan)}
+        except (OSError, ValueError, KeyError, TypeError, NasGymError) as error:
             raise RunError(f"{str(file)!r} is damaged ({error!r}); begin anew with --fresh") from None
         differs = [name for name in wanted if known.get(name) != wanted[name]]
         if differs:
@@ -201,6 +200,12 @@ def _plan(
     }
     write_atomically(file, json.dumps(plan, indent=1))
     return plan, False
+
+
+def _deciding(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return what decides the trainings; the network is told by its key, which scaling changes and ``key`` forgets."""
+    network = Candidate.from_json(facts["candidate"]).key
+    return {**{name: facts[name] for name in ("key", "data", "fingerprint")}, "network": network}
 
 
 def _budget(request: TuningRequest, epochs: int, seconds: float | None, n_workers: int) -> int:

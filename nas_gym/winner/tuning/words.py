@@ -69,6 +69,32 @@ def result_in_words(content: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
+def part_in_words(tuning: Mapping[str, Any], winner: Mapping[str, Any] | None, run: object) -> list[str]:
+    """Return what is to be said where the winner was not trained as this tuning found; empty: it was.
+
+    Args:
+        tuning: What ``best.json`` holds.
+        winner: What ``winner.json`` holds; None: nothing was retrained yet.
+        run: Its directory, for the commands.
+    """
+    retrain = f"`nas-gym retrain {run} --tuned`"
+    if winner is None:
+        return [f"No network was trained for long with this recipe yet: {retrain}."]
+    had = winner.get("recipe") or {}
+    other = [name for name, value in tuning["recipe"].items() if had.get(name, value) != value]
+    if other:
+        return [f"**The winner was not trained with this recipe**, but with another {_listed(other)}: {retrain}."]
+    note = other_network_in_words(tuning, winner, run)
+    return [f"Note: {note}."] if note else []
+
+
+def other_network_in_words(tuning: Mapping[str, Any], winner: Mapping[str, Any], run: object) -> str | None:
+    """Return what is to be said where the recipe was tuned for another network than the winner; else None."""
+    if tuning.get("key") in (None, winner["key"]):
+        return None
+    return f"the recipe was tuned for another network than the winner; nas-gym tune {run} --fresh tunes the winner's"
+
+
 def _domain(data: Mapping[str, Any]) -> Range | Choice:
     return Choice(tuple(data["options"])) if "options" in data else Range(**data)
 

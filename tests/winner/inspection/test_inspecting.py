@@ -62,6 +62,8 @@ def test_all_files_are_there_and_every_picture_has_its_sentence(inspected: tuple
 def test_layers_are_those_of_the_winner(inspected: tuple[Path, Result]) -> None:
     path, _ = inspected
     layers, architecture = layer_importances(path), load_winner(path).candidate.trained
+    noted = json.loads((path / "inspection/layers.json").read_text())["weights_digest"]
+    assert noted == content_of(path)["weights_digest"] == load_winner(path).digest is not None
     assert all(architecture.operations[one.position].kind == one.kind for one in layers)
     assert sum(one.macs for one in layers) == architecture.macs
     assert sum(one.parameters for one in layers) == architecture.parameters

@@ -48,6 +48,16 @@ def test_another_winner_is_not_taken_for_this_one(run_path: Path) -> None:
         layer_importances(run_path)
 
 
+def test_layers_of_other_weights_are_not_those_of_this_network(run_path: Path) -> None:
+    winner = load_winner(run_path)
+    written(run_path, layers_json(winner.candidate.key, [LAYER], weights_digest=winner.digest))
+    assert layer_importances(run_path) == [LAYER]
+    file = run_path / INSPECTION / LAYERS_FILE
+    file.write_text(layers_json(winner.candidate.key, [LAYER], weights_digest="0" * 16))
+    with pytest.raises(RunError, match="another winner"):
+        layer_importances(run_path)
+
+
 @pytest.mark.parametrize("damage", ["torn", "schema", "field", "list"])
 def test_damage_is_told(damage: str, run_path: Path) -> None:
     text = layers_json(load_winner(run_path).candidate.key, [LAYER])

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from nas_gym.architecture import Candidate
 from nas_gym.cli import app
 from nas_gym.data.dataset import Dataset
 from nas_gym.errors import ConfigurationError, RunError
 from nas_gym.run import Run
+from nas_gym.winner.scaling import scaled
 from nas_gym.winner.tuning import tuning
 from nas_gym.winner.tuning.request import TuningRequest
 from nas_gym.winner.tuning.result import read_tuning, tuned_recipe
@@ -106,6 +108,23 @@ def test_the_same_command_only_reports_and_another_is_refused(tuned_run: Path, m
         tune(tuned_run, TuningRequest(trials=12, epochs=2, top=1, repeats=2))
 
 
+def test_a_network_that_was_scaled_since_is_another(tuned_run: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(tuned_run, tmp_path / "run"))
+    best = Run(path).best(1)[0].candidate
+    wide = Candidate(scaled(best.trained, width=2.0), best.hyperparameters)
+    (path / "winner").mkdir()
+
+    def retrained(candidate: Candidate) -> None:
+        content = {"schema": 1, "key": best.key, "candidate": candidate.to_json()}
+        (path / "winner/winner.json").write_text(json.dumps(content))
+
+    retrained(best)
+    assert tune(path, REQUEST) == read_tuning(tuned_run)
+    retrained(wide)
+    with pytest.raises(RunError, match=rf"network {best.key} there, {wide.key} asked.*--fresh"):
+        tune(path, REQUEST)
+
+
 def test_stopped_it_goes_on_to_the_same_recipe(
     run_path: Path, tuned_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +179,8 @@ def test_retrain_takes_the_recipe(tuned_run: Path, tmp_path: Path) -> None:
     assert "another network" not in result.stderr
     file = path / "tuning" / "best.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"key": "other"}))
-    assert "tuned for another network than the winner" in call("retrain", path, *quick, "--tuned").stderr
+    told = call("retrain", path, *quick, "--tuned").stderr
+    assert "tuned for another network than the winner" in told and f"nas-gym tune {path} --fresh" in told
 
 
 def test_workers_train_as_this_process_does(tuned_run: Path) -> None:

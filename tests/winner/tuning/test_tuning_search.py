@@ -11,6 +11,7 @@ import pytest
 
 from nas_gym.errors import RunError
 from nas_gym.optuna_package import journal
+from nas_gym.winner.tuning.confirming import Finalist
 from nas_gym.winner.tuning.importance import elite, importances
 from nas_gym.winner.tuning.space import Range, Space, Value
 from nas_gym.winner.tuning.trials import Report, Stage, Trial, run_stage
@@ -170,3 +171,23 @@ def test_a_pruned_trial_counts_as_not_among_the_best_whatever_it_had() -> None:
     assert elite([*bad, *good]) == good
     found = importances(space, [*bad, *good], shuffles=50)
     assert found[0].chance == pytest.approx(1 / 51)
+
+
+def test_a_gain_is_sure_only_beyond_the_spread_of_its_seeds() -> None:
+    before = Finalist({}, (0.5, 0.6, 0.7))
+    gain = Finalist({}, (0.51, 0.62, 0.73)).better_than(before)  # differences 0.01, 0.02, 0.03: s = 0.01
+    half = 4.302653 * 0.01 / 3**0.5  # the 97.5 % point of t with 2 degrees of freedom, from a table
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0.02, 0.02 - half, 0.02 + half), abs=1e-7)
+    assert gain.low < 0, "one sign in three seeds is no proof"
+    assert Finalist({}, (0.61, 0.71, 0.82)).better_than(before).low > 0
+    same = before.better_than(before)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+
+
+def test_the_interval_of_a_gain_holds_the_truth_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    drawn = generator.normal(0.01, 0.02, (2000, 3))
+    none = Finalist({}, (0.0, 0.0, 0.0))
+    found = [Finalist({}, tuple(map(float, row))).better_than(none) for row in drawn]
+    covered = np.mean([one.low <= 0.01 <= one.high for one in found])
+    assert 0.93 < covered < 0.97

@@ -155,6 +155,16 @@ def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> 
     retrain(path, Request(minutes=minutes, also=request.also, width=request.width, recipe=tuned), watch)
 
 
+def _retrain_with_time(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+    """Retrain; once more where naming the winner has taken the time: what it trained is kept."""
+    from nas_gym.winner.planning import NamingTookLongError
+
+    try:
+        _retrain(path, request, minutes, watch)
+    except NamingTookLongError:
+        _retrain(path, request, minutes, watch)
+
+
 def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
     from nas_gym.winner.inspection.folder import Settings
     from nas_gym.winner.inspection.inspecting import inspect_run
@@ -184,7 +194,7 @@ def _report(path: Path, request: FinishRequest, minutes: float, watch: Any) -> N
 
 STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], None]] = {
     "tune": _tune,
-    "retrain": _retrain,
+    "retrain": _retrain_with_time,
     "inspect": _inspect,
     "compress": _compress,
     "export": _export,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nas_gym.commands import JsonOption, errors, reporting
@@ -68,7 +69,13 @@ def _print(written: "RunExport") -> None:
     for one in written.exported:
         found = one.comparison
         accuracy = "" if found.accuracy is None else f"{found.accuracy:.4f}"
-        table.add_row(one.path.name, f"{one.size_bytes:,} bytes", f"{found.difference:.1e}", accuracy, found.source)
+        table.add_row(
+            escape(one.path.name),
+            f"{one.size_bytes:,} bytes",
+            f"{found.difference:.1e}",
+            accuracy,
+            escape(found.source),
+        )
     console = Console(highlight=False, emoji=False)
     console.print(table)
     beside = ", ".join(file.name for file in written.files if file not in {one.path for one in written.exported})

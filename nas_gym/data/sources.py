@@ -83,6 +83,19 @@ def load_parts(
         raise DatasetError(f"{str(source)!r} cannot be read ({one_line(error)}); check the path") from error
 
 
+def holds_photographs(source: str | os.PathLike[str]) -> bool:
+    """Return whether a source is a folder of images, which `load_parts` reads at any ``image_size``.
+
+    What can't be read is none; `load_parts` says why.
+    """
+    name = known_name(source) if isinstance(source, str) else None
+    path = _expanded(os.fsdecode(source))
+    try:
+        return name is None and path.is_dir() and not _npz_files(path)
+    except (OSError, DatasetError):
+        return False
+
+
 def _load_parts(
     source: str | os.PathLike[str],
     data_root: str | os.PathLike[str] | None,

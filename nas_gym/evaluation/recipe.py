@@ -10,6 +10,7 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.operations import Number, Shape
 
 SMALL_INPUT = 256  # values in one sample
+_FLAGS = ("flip", "mixed_precision", "tf32", "compile")  # fields that are on or off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class Recipe:
                 ("cutout", _whole(self.cutout, 0)),
                 ("hopeless_after", self.hopeless_after is None or _whole(self.hopeless_after, 1)),
                 ("hopeless_below", 0 <= self.hopeless_below <= 1),
+                *((name, is_flag(getattr(self, name))) for name in _FLAGS),
+                ("channels_last", self.channels_last is None or is_flag(self.channels_last)),
                 ("threads", self.threads is None or _whole(self.threads, 1)),
                 ("time_limit_seconds", self.time_limit_seconds is None or self.time_limit_seconds > 0),
             )
@@ -85,7 +88,8 @@ class Recipe:
         ]
         if wrong:
             shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
-            raise ConfigurationError(f"the training recipe is out of range: {shown}")
+            flags = "" if {*_FLAGS, "channels_last"}.isdisjoint(wrong) else "; write true or false"
+            raise ConfigurationError(f"the training recipe is out of range: {shown}{flags}")
 
     def is_hopeless(self, curve: Sequence[float]) -> bool:
         """Return whether a training with this curve of validation accuracies ends before its last epoch."""
@@ -130,6 +134,11 @@ class Recipe:
     def __str__(self) -> str:
         """Return all settings as stable text."""
         return ",".join(f"{name}={value}" for name, value in asdict(self).items())
+
+
+def is_flag(value: object) -> bool:
+    """Return whether a value is True or False, or 1 or 0, which is how a candidate's hyper-parameters say it."""
+    return value in (0, 1)
 
 
 def _whole(value: object, least: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from nas_gym.data.dataset import Dataset, Split, channel_statistics
-from nas_gym.data.sources import load_parts
+from nas_gym.data.sources import holds_photographs, load_parts
 from nas_gym.data.splitting import Parts, first_per_class
 from nas_gym.errors import ConfigurationError
 
@@ -37,7 +37,8 @@ def final_data(searched: Dataset, also: Sequence[str] = (), *, data_root: str | 
 
     Args:
         searched: The data set of the search.
-        also: Sources of more images (`nas_gym.data.load_dataset` says which), of the same classes and shape.
+        also: Sources of more images (`nas_gym.data.load_dataset` says which), of the same classes and shape;
+            photographs in folders are made as large as the images of the search.
         data_root: Of torchvision's data sets, where a source is one.
 
     Raises:
@@ -47,7 +48,7 @@ def final_data(searched: Dataset, also: Sequence[str] = (), *, data_root: str | 
     train = _joined(searched.train, searched.validation)
     test, added = searched.test, []
     for source in also:
-        parts = load_parts(source, data_root)
+        parts = _parts(searched, source, data_root)
         _check(searched, parts, source)
         more = parts.train if parts.validation is None else _joined(parts.train, parts.validation)
         train = _united(train, more)
@@ -73,6 +74,13 @@ def without(images: Split, others: Split) -> Split:
     there = set(_digests(others))
     kept = [position for position, digest in enumerate(_digests(images)) if digest not in there]
     return images if len(kept) == len(images) else _selected(images, kept)
+
+
+def _parts(searched: Dataset, source: str, data_root: str | None) -> Parts:
+    """Return what a source holds; photographs in folders are read at the size of the images of the search."""
+    shape = searched.input_shape
+    photographs = len(shape) == 3 and holds_photographs(source)
+    return load_parts(source, data_root, image_size=shape[1:] if photographs else None)
 
 
 def _check(searched: Dataset, parts: Parts, source: str) -> None:

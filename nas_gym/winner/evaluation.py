@@ -36,10 +36,10 @@ def predict(module: nn.Module, test: Tensors, recipe: LongRecipe) -> Predictions
     """Return the predictions of a trained module for test images."""
     how = recipe.recipe
     with TURN, prepared(0, how.threads or 1, tf32=how.tf32):
-        plain = outputs(module, test.inputs, how).double().softmax(1)
+        plain = outputs(module, test.inputs, how).cpu().double().softmax(1)  # MPS has no float64
         answered = plain
         if recipe.flip_at_test and test.inputs.dim() == 4:
-            mirrored = outputs(module, test.inputs, how, mirrored=True).double().softmax(1)
+            mirrored = outputs(module, test.inputs, how, mirrored=True).cpu().double().softmax(1)
             answered = (plain + mirrored) / 2
     return Predictions(_array(plain), _array(answered), test.targets.cpu().numpy())
 
@@ -87,5 +87,5 @@ def spread(reports: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str,
 
 
 def _array(probabilities: torch.Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = probabilities.cpu().numpy()
+    array: NDArray[np.float64] = probabilities.numpy()
     return array

@@ -174,6 +174,16 @@ def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> 
     return None if tuning is None else other_network_in_words(tuning, content, path)
 
 
+def _retrain_with_time(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+    """Retrain; once more where naming the winner has taken the time: what it trained is kept."""
+    from nas_gym.winner.planning import NamingTookLongError
+
+    try:
+        _retrain(path, request, minutes, watch)
+    except NamingTookLongError:
+        _retrain(path, request, minutes, watch)
+
+
 def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
     from nas_gym.winner.inspection.folder import Settings
     from nas_gym.winner.inspection.inspecting import inspect_run
@@ -212,7 +222,7 @@ def _report(path: Path, request: FinishRequest, minutes: float, watch: Any) -> N
 
 STEPS: dict[str, Callable[[Path, FinishRequest, float, Any], str | None]] = {
     "tune": _tune,
-    "retrain": _retrain,
+    "retrain": _retrain_with_time,
     "inspect": _inspect,
     "compress": _compress,
     "export": _export,

@@ -1,5 +1,6 @@
 """The winner's folder in a run: a retraining under way, what it ends with, and how often test images were touched."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -60,18 +61,26 @@ class WinnerFolder:
     def touch(self, request: Request, test: str, images: int) -> int:
         """Note that a request is about to measure test images, once; return how many retrainings have so far.
 
+        One that goes on after a kill has the plan that it began with. A request that comes again after another one is
+        planned, trained and measured anew.
+
         Args:
             request: Whose.
             test: Digest of the test images.
             images: How many.
         """
-        touches = self.touches()
-        if not any(touch["request"] == request.digest and touch["test"] == test for touch in touches):
+        touches, plan = self.touches(), self._plan_digest(request)
+        known = ((touch["request"], touch.get("plan"), touch["test"]) for touch in touches)  # early ones have no plan
+        if (request.digest, plan, test) not in known:
             when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-            touches.append({"request": request.digest, "test": test, "images": images, "when": when})
+            touches.append({"request": request.digest, "plan": plan, "test": test, "images": images, "when": when})
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / TOUCHES, "".join(json.dumps(touch) + "\n" for touch in touches))
         return len(touches)
+
+    def _plan_digest(self, request: Request) -> str | None:
+        file = self.place(request) / PLAN_FILE
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.exists() else None
 
     def touches(self) -> list[dict[str, Any]]:
         """Return the notes of all retrainings of this run that measured test images."""

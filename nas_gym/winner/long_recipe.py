@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation.recipe import SMALL_INPUT, Recipe
+from nas_gym.evaluation.recipe import SMALL_INPUT, Recipe, is_flag
 from nas_gym.operations import Number, Shape
 
 _SEARCH_ONLY = ("epochs", "hopeless_after", "hopeless_below", "time_limit_seconds")
@@ -94,6 +94,8 @@ def long_recipe(
     decay = _average_decay(steps) if average is None else average
     if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
         raise ConfigurationError(f"average_decay lies in [0, 1), got {decay!r}")
+    if flip is not None and not is_flag(flip):
+        raise ConfigurationError(f"flip_at_test is true or false, got {flip!r}")
     return LongRecipe(
         recipe=recipe, average_decay=float(decay), flip_at_test=recipe.flip if flip is None else bool(flip)
     )

@@ -1,5 +1,6 @@
 """The plan of a retraining: who the winner is, how large it is made, how long it is trained. Made once, then kept."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_gym.architecture import Architecture, Candidate
+from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.stored import StoredEvaluator
 from nas_gym.evaluation.training import tensors_of
 from nas_gym.run import Run
@@ -19,7 +21,13 @@ from nas_gym.winner.request import WIDEST, Request
 from nas_gym.winner.scaling import scaled, widths
 from nas_gym.winner.schedule import Schedule, choose
 from nas_gym.winner.searched import Searched
-from nas_gym.winner.training import Job, seconds_per_epoch
+from nas_gym.winner.training import Job, TooLargeError, seconds_per_epoch
+
+LEAST_LEFT = 0.25  # of the time, that the naming must leave to the training
+
+
+class NamingTookLongError(ConfigurationError):
+    """Naming the winner has taken the time of its training; what it trained is kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +70,8 @@ def make_plan(
         named: Called after every training of a contender with the number of those done and of all.
 
     Raises:
+        NamingTookLongError: Naming has left too little time for the training. Its trainings are kept, so that the same
+            call has the time.
         NasGymError: There is no winner, or it can't be trained as asked.
     """
     started = time.perf_counter()
@@ -70,6 +80,7 @@ def make_plan(
     naming_seconds = time.perf_counter() - started
     spent = time.perf_counter() - (started if since is None else since)
     left = None if request.minutes is None else request.minutes * 60 - spent
+    _check_left(request, left, naming_seconds)
     schedule = _schedule(winner.candidate, search, data, request, left)
     candidate = _scaled(winner.candidate, schedule.width, request.depth)
     recipe = _recipe(winner.candidate, search, data, request, schedule.epochs)
@@ -98,6 +109,19 @@ def make_plan(
         "data": data.facts,
     }
     return Plan(candidate, recipe, content)
+
+
+def _check_left(request: Request, left: float | None, naming_seconds: float) -> None:
+    """Refuse to train for the little that the naming has left, if that is what has taken the time."""
+    if left is None or request.epochs is not None or request.minutes is None:
+        return
+    least = LEAST_LEFT * request.minutes * 60
+    if left < least <= left + naming_seconds:
+        raise NamingTookLongError(
+            f"naming the winner took {naming_seconds / 60:.1f} of {request.minutes:g} minutes, too little is left to "
+            "train it; its trainings are kept, so that the same command has its time now; or give more --minutes, or "
+            "--top 1 --repeats 1"
+        )
 
 
 def _order(run: Run, search: Searched, request: Request, named: Callable[[int, int], None] | None) -> list[Contender]:
@@ -142,7 +166,12 @@ def _schedule(
         if not tensors:
             tensors.extend(tensors_of(data.dataset, name, search.trainer.device) for name in ("train", "validation"))
         recipe = _recipe(winner, search, data, request, epochs=1)
-        return seconds_per_epoch(Job(_scaled(winner, width, request.depth), recipe, tensors[0], tensors[1], ""))
+        try:
+            return seconds_per_epoch(Job(_scaled(winner, width, request.depth), recipe, tensors[0], tensors[1], ""))
+        except TooLargeError:
+            if width == tried[0]:
+                raise
+            return math.inf  # no time is enough: a narrower one is chosen
 
     tried = widths(WIDEST) if request.width == "auto" else [float(request.width)]
     return choose(

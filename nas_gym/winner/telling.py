@@ -193,6 +193,7 @@ def _not_converged(content: Mapping[str, Any]) -> list[str]:
 
 
 def _class_table(content: Mapping[str, Any]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Test images by class", title_justify="left")
@@ -202,7 +203,7 @@ def _class_table(content: Mapping[str, Any]) -> Any:
     for name in (*content["class_names"], "macro avg", "weighted avg"):
         row = report[name]
         numbers = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1-score")]
-        table.add_row(name, *numbers, f"{row['support']:.0f}")
+        table.add_row(escape(name), *numbers, f"{row['support']:.0f}")
     return table
 
 

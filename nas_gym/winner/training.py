@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ MOST_DIVERGED = 4  # then it is given up
 _FAR_ABOVE_GUESSING = 3.0  # times ln(classes): a loss that no training comes back from
 
 Row = dict[str, float]
+
+
+class TooLargeError(RunError):
+    """A training does not fit into the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,14 +156,28 @@ def _attempt(
 
 
 def seconds_per_epoch(job: Job) -> float:
-    """Return how long an epoch takes here and now, by a few steps of a training that is thrown away."""
+    """Return how long an epoch takes here and now, by a few steps of a training that is thrown away.
+
+    That it diverges is seen at the end of an epoch, whose steps have been timed then.
+
+    Raises:
+        TooLargeError: The training does not fit into the memory.
+    """
+    try:
+        return _seconds_per_epoch(job)
+    except Exception as error:
+        raise _told(error, job) from None
+
+
+def _seconds_per_epoch(job: Job) -> float:
     recipe = job.recipe.recipe
     with TURN, prepared(0, recipe.threads or 1, tf32=recipe.tf32):
 
         def run(stepped: Callable[[int, int], None]) -> None:
             short = replace(job, recipe=replace(job.recipe, recipe=replace(recipe, epochs=1)))
             under_way = _UnderWay(short, lambda step: stepped(step.done, step.total))
-            under_way.training.run(1)
+            with suppress(DivergedError):
+                under_way.training.run(1)
 
         return timed(run) * max(1, len(job.train) // recipe.batch_size)
 
@@ -235,7 +254,7 @@ def _told(error: Exception, job: Job) -> Exception:
         return RunError(f"{reason}; retrain with a smaller learning rate, such as --recipe-arg {rate}")
     if status == "out_of_memory":
         size = f"batch_size={max(2, recipe.batch_size // 2)}"
-        return RunError(f"{reason}; retrain with a smaller --width or with --recipe-arg {size}")
+        return TooLargeError(f"{reason}; retrain with a smaller --width or with --recipe-arg {size}")
     return error
 
 

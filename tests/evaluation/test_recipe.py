@@ -25,6 +25,8 @@ WRONG = {
     "hopeless_below": [-0.1, 1.1, math.nan],
     "threads": [0, 1.5],
     "time_limit_seconds": [0.0, -1.0, math.nan],
+    **{name: ["False", "", 2, None] for name in ("flip", "mixed_precision", "tf32", "compile")},
+    "channels_last": ["False", 2],
 }
 
 
@@ -36,6 +38,13 @@ def test_out_of_range(name: str, value: Any) -> None:
 
 def test_whole_numbers_of_any_type() -> None:
     assert Recipe(epochs=np.int64(3), batch_size=np.int32(16)) == Recipe(epochs=3, batch_size=16)
+
+
+def test_what_is_on_or_off_may_be_a_number_of_a_candidate_and_is_told_as_it_came() -> None:
+    assert Recipe().overridden((("flip", 1), ("compile", 0))) == Recipe(flip=True)
+    assert ",flip=1," in str(Recipe(flip=1)) and ",flip=True," in str(Recipe(flip=True)), "identities do not change"
+    with pytest.raises(ConfigurationError, match="flip='False'; write true or false"):
+        Recipe(flip="False")
 
 
 @pytest.mark.parametrize(

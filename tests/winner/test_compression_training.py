@@ -1,6 +1,9 @@
 """Learning from a teacher: the loss against its formula, and trainings that go on after a kill."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +16,10 @@ from nas_gym.builder import Network, build
 from nas_gym.evaluation.loop import Tensors
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.run import Run
-from nas_gym.winner.compression import tuning
+from nas_gym.winner.compression import making, tuning
+from nas_gym.winner.compression.material import Material
+from nas_gym.winner.compression.plan import Plan, Step
+from nas_gym.winner.compression.request import Request
 from nas_gym.winner.compression.students import students
 from nas_gym.winner.compression.tuning import Lesson, distillation_loss, train
 
@@ -91,6 +97,40 @@ def test_a_training_goes_on_after_a_kill_to_the_same_weights(tmp_path: Path, mon
     assert curve == same and len(curve) == 2
     states = whole.state_dict(), resumed.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_warm_up_that_diverges_is_timed_and_a_training_that_does_says_so(tmp_path: Path) -> None:
+    wild = replace(lesson(), recipe=replace(lesson().recipe, learning_rate=1e30))
+    assert tuning.seconds_per_epoch(wild) > 0
+    wild = replace(wild, network=lesson().network)
+    with pytest.raises(tuning.UntrainableError, match=r"diverged .*not finite.*smaller learning rate"):
+        train(wild, tmp_path)
+
+
+def test_a_variant_that_diverges_is_left_out_and_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wild = replace(lesson(), recipe=replace(lesson().recipe, learning_rate=1e30))
+    monkeypatch.setattr(making, "lesson", lambda *_: wild)
+    monkeypatch.setattr(making, "begun", lambda *_: wild.network)
+    monkeypatch.setattr(making, "training_data", lambda _: None)
+    step = Step("pruned-50", "pruned", 2, 0.5)
+    maker = making.Maker(tmp_path, Plan((step,), None, {}), cast(Any, None), Request())
+    notes = maker.made(step)
+    assert [note["name"] for note in notes] == ["pruned-50", "pruned-50-int8"] and maker.is_done(step)
+    assert "its training diverged" in notes[0]["refused"] and notes[1]["refused"] == "pruned-50 was left out"
+    assert {file.name for file in tmp_path.iterdir()} == {"pruned-50.json", "pruned-50-int8.json"}
+
+
+def test_learning_is_as_slow_as_the_training_of_the_winner_was_at_last() -> None:
+    def rate(content: dict[str, Any], *hyperparameters: Any) -> float:
+        winner = SimpleNamespace(candidate=SimpleNamespace(hyperparameters=()), content=content)
+        search = SimpleNamespace(trainer=SimpleNamespace(recipe=Recipe().settled((1, 6, 6), "cpu")))
+        data = SimpleNamespace(input_shape=(1, 6, 6), train=range(1000))
+        parts: Any = {"run": None, "winner": winner, "network": None, "search": search, "dataset": data, "digest": ""}
+        return Material(**parts).recipe(2, *hyperparameters).learning_rate
+
+    diverged = {"per_seed": [{"restarts": 2}, {"restarts": 0}]}
+    assert rate(diverged) == pytest.approx(rate({}) / 9) and rate(diverged, ()) == pytest.approx(rate({}, ()) / 9)
+    assert rate({"per_seed": [{"seed": 0}]}) == rate({}), "retrained before this was noted"
 
 
 def test_another_teacher_is_another_training() -> None:

@@ -18,6 +18,7 @@ from nas_gym.report.finished import finished, sentences
 from nas_gym.report.material import Material
 from nas_gym.winner import finishing
 from nas_gym.winner.finishing import WEIGHTS, FinishRequest, finish, read_finish
+from nas_gym.winner.planning import NamingTookLongError
 
 Taken = list[tuple[str, float]]
 
@@ -52,6 +53,28 @@ def test_a_step_that_took_too_long_leaves_the_others_half_of_their_time(
     finish(tmp_path, FinishRequest(minutes=30))
     for name in ("retrain", "compress"):
         assert dict(taken)[name] == pytest.approx(30 * WEIGHTS[name] / 2)
+
+
+def test_where_naming_took_the_time_the_retraining_is_begun_again_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def slow(times: int) -> Callable[..., None]:
+        def retrain(path: Path, request: Any, watch: Any) -> None:
+            tries.append(request.minutes)
+            if len(tries) <= times:
+                raise NamingTookLongError("it took long")
+
+        return retrain
+
+    monkeypatch.setattr("nas_gym.winner.retraining.retrain", slow(1))
+    finishing.STEPS["retrain"](tmp_path, FinishRequest(), 7.0, None)
+    assert tries == [7.0, 7.0]
+    monkeypatch.setattr("nas_gym.winner.retraining.retrain", slow(9))
+    with pytest.raises(NamingTookLongError):
+        finishing.STEPS["retrain"](tmp_path, FinishRequest(), 7.0, None)
+    assert len(tries) == 4
 
 
 def test_what_is_left_out_leaves_its_time_to_the_others(tmp_path: Path, taken: Taken) -> None:

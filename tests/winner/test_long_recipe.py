@@ -69,6 +69,8 @@ def test_a_few_images_get_small_batches_and_a_learning_rate_that_fits_them() -> 
         ({"average_decay": "much"}, "average_decay lies"),
         ({"learning_rate": -1}, "out of range"),
         ({"learning_rate": "fast"}, "wrong kind"),
+        ({"flip": "False"}, "out of range: flip='False'; write true or false"),
+        ({"flip_at_test": "False"}, "flip_at_test is true or false, got 'False'"),
     ],
 )
 def test_wrong_changes_are_refused(changes: dict[str, object], message: str) -> None:

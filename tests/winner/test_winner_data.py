@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.data.dataset import channel_statistics
@@ -91,3 +92,13 @@ def test_images_of_another_kind_are_refused(small: Dataset, tmp_path: Path) -> N
         final_data(small, [save(tmp_path / "four.npz", train=images(8, 3, classes=4))])
     with pytest.raises(DatasetError, match="check the spelling"):
         final_data(small, [str(tmp_path / "none.npz")])
+
+
+def test_photographs_of_any_size_are_made_as_large_as_the_images_of_the_search(small: Dataset, tmp_path: Path) -> None:
+    pixels, targets = np.random.default_rng(3).integers(0, 256, (6, 20, 30, 3), dtype=np.uint8), np.arange(6) % 3
+    for number, (image, target) in enumerate(zip(pixels, targets, strict=True)):
+        (tmp_path / "photographs" / str(target)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "photographs" / str(target) / f"{number}.png")
+    data = final_data(small, [str(tmp_path / "photographs")])
+    assert data.facts["also"][0]["training_images"] == 6
+    assert tuple(data.dataset.train.inputs.shape) == (36, 3, 6, 6)

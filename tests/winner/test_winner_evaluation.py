@@ -122,3 +122,21 @@ def test_the_spread_over_seeds_is_that_of_a_sample() -> None:
     found = spread([{"a": 0.9}, {"a": 0.8}, {"a": 0.85}], ["a"])
     assert found["a"] == {"mean": pytest.approx(0.85), "sd": pytest.approx(0.05), "n": 3}
     assert spread([{"a": 0.9}], ["a"])["a"]["sd"] is None
+
+
+class WithoutFloat64(torch.Tensor):
+    """A tensor like those on MPS."""
+
+    def double(self) -> torch.Tensor:
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+
+    def cpu(self) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_device_without_float64_is_tested_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr("nas_gym.winner.evaluation.outputs", lambda *_, **__: logits.as_subclass(WithoutFloat64))
+    recipe = LongRecipe(recipe=Recipe().settled((1, 2, 2), "cpu"), average_decay=0.0, flip_at_test=True)
+    found = predict(nn.Identity(), Tensors(torch.zeros(5, 2, 2, 1), torch.zeros(5, dtype=torch.int64)), recipe)
+    np.testing.assert_allclose(found.answered, logits.double().softmax(1).numpy())

@@ -113,6 +113,18 @@ def test_test_images_are_touched_once_by_every_retraining(tmp_path: Path) -> Non
     ]
 
 
+def test_a_request_that_comes_again_after_another_one_touches_them_again(tmp_path: Path) -> None:
+    folder = WinnerFolder(tmp_path)
+    folder.path.mkdir()
+    early = {"request": ONE.digest, "test": "a", "images": 9, "when": "before plans were noted"}
+    (folder.path / "touches.jsonl").write_text(json.dumps(early) + "\n")
+    for count, (request, plan) in enumerate([(ONE, "first"), (TWO, "second"), (ONE, "third")], start=2):
+        fill(folder, request, plan)
+        assert folder.touch(request, "a", 9) == count
+        assert WinnerFolder(tmp_path).touch(request, "a", 9) == count, "after a kill the plan is the same"
+        folder.publish(request)
+
+
 def test_damage_is_told(tmp_path: Path) -> None:
     folder = WinnerFolder(tmp_path)
     (folder.place(ONE) / "plan.json").write_text("{")

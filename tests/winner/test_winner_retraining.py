@@ -24,6 +24,7 @@ from nas_gym.winner.exporting import export_run
 from nas_gym.winner.intervals import macro_f1_interval
 from nas_gym.winner.request import Request
 from nas_gym.winner.retraining import retrain
+from nas_gym.winner.training import TooLargeError
 from nas_gym_agents import runner
 from nas_gym_agents.settings import SearchSettings
 
@@ -179,6 +180,48 @@ def test_a_time_budget_chooses_the_schedule_and_is_chosen_once(run_path: Path, m
     assert (kept, kept_again) == (False, True) and schedule == again
     each = schedule["seconds_per_epoch"]
     assert schedule["epochs"] == min(200, int(30 * 0.93 / each)) or abs(schedule["epochs"] * each - 30 * 0.93) < 2
+
+
+def test_what_naming_leaves_too_little_time_for_is_not_trained_and_goes_on_with_all_of_it(
+    run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "seconds_per_epoch", lambda job: 1.0)
+    original, slow = planning.contenders, [40.0]
+
+    def contenders(*arguments: Any) -> Any:
+        found = original(*arguments)
+        later = time.perf_counter() + slow.pop() if slow else 0.0
+        if later:
+            monkeypatch.setattr(planning.time, "perf_counter", lambda: later)
+        return found
+
+    monkeypatch.setattr(planning, "contenders", contenders)
+    request = Request(top=1, repeats=1, minutes=0.75)
+    with pytest.raises(planning.NamingTookLongError, match=r"took 0\.7 of 0\.75 minutes.* same command"):
+        retrain(run_path, request)
+    assert not (run_path / "winner" / "winner.json").exists()
+    monkeypatch.setattr(retraining, "_trained", lambda plan, *_: pytest.fail(f"{plan.recipe.recipe.epochs} epochs"))
+    with pytest.raises(pytest.fail.Exception, match=r"4[01] epochs"):
+        retrain(run_path, request)
+
+
+@pytest.mark.parametrize("width", [1.0, "auto"])
+def test_a_width_that_does_not_fit_into_the_memory_is_too_large(
+    width: Any, run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    smallest = nas_gym.load(run_path).best(1)[0].candidate.trained.macs
+
+    def measure(job: Any) -> float:
+        if job.candidate.trained.macs > (4 * smallest if width == "auto" else 0):
+            raise TooLargeError("the training does not fit into the memory")
+        return 1e-4
+
+    monkeypatch.setattr(planning, "seconds_per_epoch", measure)
+    monkeypatch.setattr(retraining, "_trained", lambda plan, *_: pytest.fail(str(plan.candidate.trained.macs)))
+    request = Request(top=1, repeats=1, minutes=5, width=width)
+    with pytest.raises(pytest.fail.Exception if width == "auto" else TooLargeError) as told:
+        retrain(run_path, request)
+    assert width != "auto" or 2 * smallest < int(str(told.value)) <= 4 * smallest
 
 
 class Killed(BaseException):

@@ -51,3 +51,13 @@ def test_a_new_beginning_is_said_when_it_happens(diverged: bool) -> None:
     if diverged:
         teller.epoch(0, 1, [], 3)
     assert ("begins anew with a third of the learning rate" in file.getvalue()) == diverged
+
+
+def test_class_names_are_printed_as_they_are() -> None:
+    odd = content({})
+    row = odd["classification_report"].pop("ant")
+    odd["class_names"], odd["classification_report"]["[old]"] = ["[old]", "[/x]"], row
+    odd["classification_report"]["[/x]"] = row
+    file = io.StringIO()
+    print_winner(odd, Console(file=file, width=100), "here", plan=False)
+    assert "[old]" in file.getvalue() and "[/x]" in file.getvalue()

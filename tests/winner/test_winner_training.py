@@ -13,7 +13,7 @@ from nas_gym.errors import RunError
 from nas_gym.evaluation import Recipe
 from nas_gym.evaluation.loop import Tensors
 from nas_gym.winner.long_recipe import LongRecipe
-from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, restarts, seconds_per_epoch, train
+from nas_gym.winner.training import CHECKPOINTS, CURVE, Job, TooLargeError, restarts, seconds_per_epoch, train
 
 EPOCHS = 4
 
@@ -166,6 +166,19 @@ def test_one_that_does_not_fit_into_memory_says_what_to_do(tmp_path: Path, monke
     monkeypatch.setattr("nas_gym.evaluation.loop.altered", full)
     with pytest.raises(RunError, match=r"does not fit into the memory .*smaller --width or with .*batch_size=8"):
         train(job(), tmp_path)
+
+
+def test_a_warm_up_that_diverges_is_timed_all_the_same_and_one_that_is_too_large_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert seconds_per_epoch(job(learning_rate=1e30)) > 0
+
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("nas_gym.evaluation.loop.altered", full)
+    with pytest.raises(TooLargeError, match="does not fit into the memory"):
+        seconds_per_epoch(job())
 
 
 def test_the_warm_up_measures_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from nas_gym.winner.compression.network import read_network, write_network
 from nas_gym.winner.compression.plan import Plan, Step, begun, lesson, training_data
 from nas_gym.winner.compression.quantising import LEAST_SAME_CLASS, TOLERANCE, quantised
 from nas_gym.winner.compression.request import Request
-from nas_gym.winner.compression.tuning import train
+from nas_gym.winner.compression.tuning import UntrainableError, train
 from nas_gym.winner.export import Exported, export_module, export_onnx_file
 from nas_gym.winner.packaged import MOST_SAMPLES
 
@@ -43,8 +43,8 @@ class Maker:
         """Return the notes of the forms of a step, float32 first; they are made as far as they are not there.
 
         Raises:
-            RunError: A training diverged.
-            ExportError: A float32 form can't be exported. An int8 form that can't be made is noted as such.
+            ExportError: A float32 form can't be exported. One whose training diverges, and an int8 form that can't be
+                made, are noted as such.
         """
         notes = [self._noted(step.name, lambda: self._float(step, stepped))]
         if self._request.quantise:
@@ -71,7 +71,11 @@ class Maker:
         if step.epochs:
             self._data = self._data or training_data(material)
             what = lesson(step, begun(step, self._plan, material), material, self._request, self._data)
-            network, curve = train(what, self._place / step.name, stepped)
+            try:
+                network, curve = train(what, self._place / step.name, stepped)
+            except UntrainableError as error:  # another variant may be fine
+                shutil.rmtree(self._place / step.name, ignore_errors=True)
+                return {"name": step.name, "kind": step.kind, "numbers": "float32", "refused": str(error)}
         else:
             network = begun(step, self._plan, material)
         write_network(weights, network, accuracies=curve)
@@ -97,6 +101,8 @@ class Maker:
 
     def _int8(self, step: Step, of: dict[str, Any]) -> dict[str, Any]:
         started, name, material = time.perf_counter(), f"{step.name}{INT8}", self._material
+        if "refused" in of:
+            return {**of, "name": name, "numbers": "int8", "refused": f"{step.name} was left out"}
         draft = self._place / f"{name}.draft"
         calibration = material.samples("train", self._request.calibration_images)
         note = {**of, "name": name, "numbers": "int8", "epochs": 0, "accuracies": []}

@@ -20,6 +20,7 @@ from nas_gym.winner.long_recipe import long_recipe
 from nas_gym.winner.packaged import Samples
 from nas_gym.winner.result import Winner, load_winner
 from nas_gym.winner.searched import Searched, searched
+from nas_gym.winner.training import SLOWER
 
 FINE_TUNING_RATE = 0.3  # of the learning rate, where a network begins with trained weights
 
@@ -63,6 +64,8 @@ class Material:
     def recipe(self, epochs: int, hyperparameters: Iterable[tuple[str, Number]] | None = None) -> Recipe:
         """Return how a network is trained for so many epochs: as the winner, or with other hyper-parameters.
 
+        Where the training of the winner diverged, the learning rate is smaller by as much as it was at last.
+
         Args:
             epochs: Passes over the training images.
             hyperparameters: Of the candidate that is trained from scratch; None: fine-tuning of the winner's weights,
@@ -80,6 +83,8 @@ class Material:
             changes=changes,
         ).recipe
         rate = recipe.learning_rate * (FINE_TUNING_RATE if hyperparameters is None else 1.0)
+        restarts = int((self.winner.content.get("per_seed") or [{}])[0].get("restarts") or 0)
+        rate /= SLOWER**restarts
         batch = min(recipe.batch_size, len(self.dataset.train))
         return replace(recipe, learning_rate=rate, batch_size=batch)
 

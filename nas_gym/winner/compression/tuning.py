@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from nas_gym.evaluation.process import TURN, prepared
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.winner.long_recipe import AVERAGED_STEPS
 from nas_gym.winner.schedule import timed
+
+
+class UntrainableError(RunError):
+    """The training of a compressed network diverged; another one may not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +91,7 @@ def train(
         stepped: Called after every step with the steps done and those of the whole training.
 
     Raises:
-        RunError: The training diverged.
+        UntrainableError: The training diverged.
     """
     kept, recipe = Checkpoints(checkpoints), lesson.recipe
     question = _question(lesson)
@@ -100,9 +105,7 @@ def train(
                 training.run(epoch)
                 kept.write(question, epoch, training.state())
         except DivergedError as error:
-            raise RunError(
-                f"{error} when a compressed network was trained; retrain with a smaller learning rate"
-            ) from None
+            raise UntrainableError(f"its training diverged ({error}); retrain with a smaller learning rate") from None
         averages.take()
         training.release()
     return lesson.network.cpu().to(memory_format=torch.contiguous_format).eval(), training.curve
@@ -113,7 +116,8 @@ def seconds_per_epoch(lesson: Lesson) -> float:
     recipe = lesson.recipe
 
     def run(stepped: Callable[[int, int], None]) -> None:
-        _begun(replace(lesson, recipe=replace(recipe, epochs=1)), stepped)[0].run(1)
+        with suppress(DivergedError):  # seen at the end of an epoch, whose steps have been timed then
+            _begun(replace(lesson, recipe=replace(recipe, epochs=1)), stepped)[0].run(1)
 
     with TURN, prepared(0, recipe.threads or 1, tf32=recipe.tf32):
         return timed(run) * max(1, len(lesson.train) // recipe.batch_size)

@@ -54,7 +54,7 @@ def weights_part(subject: Subject) -> Part:
 
 def _attribution_parts(subject: Subject, test: Samples, settings: Settings, watch: Watch) -> list[Part]:
     outputs = logits(subject.network, test.inputs)
-    probabilities = outputs.double().softmax(1).cpu().numpy()
+    probabilities = outputs.cpu().double().softmax(1).numpy()  # MPS has no float64
     answers = probabilities.argmax(1)
     right = answers == test.targets
     background = subject.samples("train", BACKGROUND, settings.seed).inputs
@@ -150,7 +150,7 @@ def _patches_part(subject: Subject, test: Samples, settings: Settings, watch: Wa
 def _confusions_parts(subject: Subject, settings: Settings) -> list[Part]:
     """Return the confused classes, over all test images; nothing where every answer is right."""
     test, names = subject.samples("test", len(subject.dataset.test), settings.seed), subject.winner.class_names
-    probabilities = logits(subject.network, test.inputs).double().softmax(1).cpu().numpy()
+    probabilities = logits(subject.network, test.inputs).cpu().double().softmax(1).numpy()
     found = confusions(probabilities, test.targets)
     wrong = int((probabilities.argmax(1) != test.targets).sum())
     if not found:

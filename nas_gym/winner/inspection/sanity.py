@@ -113,7 +113,7 @@ def cascade(
         maps.append(now[0])
         if measured is not None:
             measured(place + 1, len(counts))
-    contrast = (images - background.mean(0)).abs().sum(1).double().cpu().numpy()
+    contrast = (images - background.mean(0)).abs().sum(1).cpu().double().numpy()
     alone = [rank_correlation(abs(one), other) for one, other in zip(first, contrast, strict=True)]
     return Sanity(tuple(stages), _mean(alone)[0], len(images)), Randomised(tuple(maps))
 

@@ -109,12 +109,17 @@ def subject_of(path: Path, device: str = "auto") -> Subject:
     """
     place = choose_device(device)
     winner = load_winner(path)
-    network = winner.module().to(place)
-    dataset = searched(Run(path)).trainer.dataset
+    network, run = winner.module().to(place), Run(path)
+    dataset = searched(run).trainer.dataset
     if (tuple(dataset.class_names), tuple(dataset.input_shape)) != (winner.class_names, winner.input_shape):
         raise RunError(
             f"the data of {str(path)!r} are not those that its network was trained for: {dataset.n_classes} classes of "
             f"{dataset.input_shape}, the network has {len(winner.class_names)} of {winner.input_shape}; restore them"
+        )
+    if dataset.fingerprint not in run.content["namespace"]:  # other splits: it was trained on what is now a test image
+        raise RunError(
+            f"the data of {str(path)!r} have changed since it was searched, so that images it is tested on may be ones "
+            "that its network was trained on; restore them, or search again"
         )
     if not isinstance(network, Network) or not all(t.isfinite().all() for t in network.state_dict().values()):
         raise RunError(f"the weights of the network of {str(path)!r} are not all finite numbers; retrain it")

@@ -28,6 +28,7 @@ from nas_gym.winner.tuning.trials import Train, Trial
 from nas_gym.winner.tuning.two_stages import Found, search
 from nas_gym.winner.tuning.workers import workers
 
+_NEXT_TO_NOTHING = 1e-9  # learning rate
 PLAN_FILE, JOURNAL, CONFIRMATION = "plan.json", "journal.log", "confirmation.json"
 
 
@@ -224,7 +225,13 @@ def _budget(request: TuningRequest, epochs: int, seconds: float | None, n_worker
 
 
 def _seconds_per_epoch(trainer: Trainer) -> float:
-    """Return how long an epoch takes here: the second of a training without tuning."""
+    """Return how long an epoch takes here: the second of a training without tuning that learns next to nothing.
+
+    With its own learning rate it may diverge, which the trials are there to mend.
+
+    Raises:
+        RunError: Not even this can be trained.
+    """
     times: list[float] = []
 
     def report(epoch: int, accuracy: float) -> bool:
@@ -232,7 +239,9 @@ def _seconds_per_epoch(trainer: Trainer) -> float:
         return epoch < 2
 
     times.append(time.perf_counter())
-    trainer(trainer.untuned(), 0, report)
+    reason = trainer({**trainer.untuned(), "learning_rate": _NEXT_TO_NOTHING}, 0, report)
+    if len(times) < 2:
+        raise RunError(f"the recipe without tuning can't be trained here ({reason}); tune with --trials, or retrain")
     return times[-1] - times[-2]
 
 

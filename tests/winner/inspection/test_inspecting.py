@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from nas_gym.cli import app
+from nas_gym.data import load_dataset
+from nas_gym.errors import RunError
 from nas_gym.winner.inspection import inspecting, layer_importances
 from nas_gym.winner.inspection.folder import Settings, write_inspection
 from nas_gym.winner.inspection.inspecting import inspect_run
@@ -114,8 +117,6 @@ def test_what_is_not_complete_is_no_inspection(inspected: tuple[Path, Result], t
 
 
 def test_a_failure_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas_gym.errors import RunError
-
     write_inspection(tmp_path, {"a": b"old"})
     rename = Path.rename
 
@@ -162,6 +163,17 @@ def test_damaged_weights_have_a_sentence(damage: str, run_path: Path) -> None:
     result = call(run_path, *QUICK)
     assert result.exit_code == 2 and "weights" in result.stderr and "Traceback" not in result.output, result.output
     assert not (run_path / "inspection").exists()
+
+
+def test_data_that_are_split_otherwise_are_not_those_of_the_search(
+    searched_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes and shape are the same, but a test image may have been trained on."""
+    assert subject_of(searched_run, "cpu").dataset.fingerprint
+    other = SimpleNamespace(dataset=load_dataset("digits", first_per_class=20, split_seed=1))
+    monkeypatch.setattr("nas_gym.winner.inspection.subject.searched", lambda run: SimpleNamespace(trainer=other))
+    with pytest.raises(RunError, match="have changed since it was searched"):
+        subject_of(searched_run, "cpu")
 
 
 def test_a_run_of_a_table_has_no_network(tmp_path: Path) -> None:

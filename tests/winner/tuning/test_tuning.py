@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -226,6 +226,24 @@ def test_without_a_run_a_recipe_or_optuna(tmp_path: Path, run_path: Path, monkey
     result = call("tune", run_path)
     assert result.exit_code == 2
     assert result.stderr.strip() == 'error: Optuna is not installed; pip install "nas-gym[optuna]"'
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_an_epoch_is_timed_though_the_recipe_without_tuning_would_diverge(fits: bool) -> None:
+    class Wild:
+        def untuned(self) -> dict[str, Any]:
+            return {"learning_rate": 1e30, "crop": 1}
+
+        def __call__(self, values: Mapping[str, Any], seed: int, report: Report) -> str | None:
+            if not fits or values["learning_rate"] > 1:
+                return "the loss was not finite"
+            return None if not report(1, 0.1) or not report(2, 0.1) else "it goes on"
+
+    if fits:
+        assert tuning._seconds_per_epoch(cast(Trainer, Wild())) >= 0
+    else:
+        with pytest.raises(RunError, match=r"can't be trained here \(the loss was not finite\)"):
+            tuning._seconds_per_epoch(cast(Trainer, Wild()))
 
 
 def test_minutes_buy_what_fits(tuned_run: Path) -> None:

@@ -16,12 +16,12 @@ from nas_gym.envs import ArchitectureEnv, make_chain
 from nas_gym.spaces import Convolution, GlobalPool, MaxPool, ResidualBlock
 
 CATALOGUE = (
+    Convolution(16),
     Convolution(32),
-    Convolution(64),
-    Convolution(64, stride=2),
+    ResidualBlock(16),
     ResidualBlock(32),
     ResidualBlock(64),
-    ResidualBlock(128),
+    ResidualBlock(64, stride=2),
     MaxPool(2),
     GlobalPool(),
 )

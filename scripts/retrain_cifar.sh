@@ -16,7 +16,7 @@ export PYTHONPATH="$(dirname "$0")${PYTHONPATH:+:$PYTHONPATH}"      # residual_s
 
 started=$(date +%s)
 "$PYTHON" -m nas_gym search --env residual_space:Residual-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=24000000 --env-arg min_resolution=4 --env-arg min_layers=5 --env-arg epochs=4 --env-arg threads=1 \
+    --env-arg max_macs=14000000 --env-arg min_resolution=4 --env-arg min_layers=6 --env-arg epochs=4 --env-arg threads=1 \
     --env-arg batch_size=64 --env-arg learning_rate=0.2 \
     --agent genetic --evaluations "$EVALUATIONS" --confirm 0 --workers 2 --seed 0 --run-dir "$RUN"
 if [ ! -s "$RUN/minutes.txt" ]; then

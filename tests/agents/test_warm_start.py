@@ -164,7 +164,7 @@ def _answered(key: str, reward: float) -> Any:
 # Runs
 
 
-@pytest.mark.parametrize("agent", ["maskable-ppo", "ppo", "model-ppo"])
+@pytest.mark.parametrize("agent", ["maskable-ppo", "model-ppo"])
 def test_a_stopped_search_resumes_to_the_same_history(agent: str, source: Path, tmp_path: Path) -> None:
     warm = settings(agent, warm_start=str(source))
     runner.search(warm, tmp_path / "whole")

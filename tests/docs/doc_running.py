@@ -41,6 +41,7 @@ NOT_RUN = {
 ONLY_PARSED = {
     "README.md": "its commands are those of the tutorials, and variations that other tests run",
     "docs/results.md": "measurements: minutes to an hour each",
+    "docs/quick-start.md": "its commands are those of the tutorials first-search and search-to-network",
     "docs/agents/.*": "searches that differ in the agent alone; tests/agents runs every agent",
     "docs/(finish|tuning|compress|inspect|winner).md": "tests/winner runs these commands, and all of them in order",
     "docs/scaling.md": "its commands need eight workers or a cluster; tests/evaluation and tests/faults have workers",

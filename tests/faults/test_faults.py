@@ -37,7 +37,7 @@ def test_faults_of_the_database(fault: str, nursery: Nursery, tmp_path: Path) ->
     assert_good(getattr(Database(nursery, tmp_path), fault)())
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("random", 6), ("maskable-ppo", 3)])
+@pytest.mark.parametrize(("kind", "kills"), [("random", 4), ("maskable-ppo", 2)])
 def test_drivers_killed(kind: str, kills: int, nursery: Nursery, tmp_path: Path) -> None:
     row = Row(kind)
     Campaign(nursery, tmp_path, kind).kill(row, kills, random.Random(1))

@@ -17,8 +17,8 @@ from nas_gym.cli import app
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-images.md"
 INSTALLING = ("python3 -m venv", "pip install")
 SMALLER = {  # epochs, since minutes do little on a busy machine
-    "--evaluations 24": "--evaluations 8 --confirm 0 --explain none --env-arg max_macs=500000",
-    "--minutes 2": "--epochs 40 --top 2 --repeats 1",
+    "--evaluations 24": "--evaluations 6 --confirm 0 --explain none --env-arg max_macs=500000",
+    "--minutes 2": "--epochs 30 --top 1 --repeats 1",
 }
 
 
@@ -58,7 +58,7 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     generator = np.random.default_rng(0)
     for kind in ("cup", "plate"):
         (tmp_path / "my_images" / kind).mkdir(parents=True)
-        for number in range(60):
+        for number in range(50):
             draw(generator, kind).save(tmp_path / "my_images" / kind / f"{number:04}.jpg")
     (tmp_path / "new_images").mkdir()
     for number in range(10):

@@ -174,14 +174,14 @@ def _retrain(path: Path, request: FinishRequest, minutes: float, watch: Any) -> 
     return None if tuning is None else other_network_in_words(tuning, content, path)
 
 
-def _retrain_with_time(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+def _retrain_with_time(path: Path, request: FinishRequest, minutes: float, watch: Any) -> str | None:
     """Retrain; once more where naming the winner has taken the time: what it trained is kept."""
     from nas_gym.winner.planning import NamingTookLongError
 
     try:
-        _retrain(path, request, minutes, watch)
+        return _retrain(path, request, minutes, watch)
     except NamingTookLongError:
-        _retrain(path, request, minutes, watch)
+        return _retrain(path, request, minutes, watch)
 
 
 def _inspect(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:

@@ -37,7 +37,7 @@ unit: $(READY)
 	$(BIN)/pytest -q -m "not slow"
 
 test: check
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 	$(MAKE) wheel
 
 docs: $(READY)

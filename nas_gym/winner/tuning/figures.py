@@ -90,7 +90,7 @@ def _importances(axes: Any, n: int, important: Collection[str]) -> "Figure":
     names = [label.get_text() for label in axes.get_yticklabels()]
     for name, bar in zip(names, axes.patches, strict=False):
         bar.set_facecolor(_BLUE if name in important else _GREY)
-    axes.legend([_patch(_BLUE), _patch(_GREY)], ["important", "fixed from here on"], loc="lower right")
+    axes.legend([_patch(_BLUE), _patch(_GREY)], ["important", "not important"], loc="lower right")
     axes.set_title("", loc="left")
     axes.set_title(f"Where the best of {n} broad trials differ from all")
     axes.set(xlabel="share of all importance (PED-ANOVA)", ylabel="")

@@ -8,13 +8,14 @@ READY := $(VENV)/.ready
 RUN_DIR ?=
 WORKERS ?= 2
 
-.PHONY: search test check format unit wheel clean help
+.PHONY: search test check format unit docs wheel clean help
 
 help:
 	@echo "make search   install into $(VENV), then search for a digits network and explain it (about 5 minutes)"
 	@echo "make test     the same environment, then all that CI runs"
 	@echo "make check    ruff, mypy, import directions"
 	@echo "make unit     the quick tests"
+	@echo "make docs     the documentation site, into docs/_build/html; warnings are errors"
 
 $(READY): pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('nas-gym needs Python 3.11 or later') if sys.version_info < (3, 11) else None"
@@ -39,6 +40,10 @@ test: check
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal
 	$(MAKE) wheel
 
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going -q -c docs . docs/_build/html
+	@echo "look at docs/_build/html/index.html"
+
 wheel: $(READY)
 	PYTHON=$(abspath $(BIN)/python) bash scripts/check_wheel.sh
 
@@ -47,4 +52,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

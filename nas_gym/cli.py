@@ -13,9 +13,12 @@ from rich.console import Console
 
 from nas_gym.bench_commands import bench_app, validate
 from nas_gym.commands import JsonOption, errors, reporting
+from nas_gym.compress_commands import compress
 from nas_gym.errors import ConfigurationError
 from nas_gym.explain_commands import explain
 from nas_gym.export_commands import export, predict
+from nas_gym.finish_commands import finish
+from nas_gym.inspect_commands import inspect
 from nas_gym.report_commands import report
 from nas_gym.table_commands import table_app
 from nas_gym.tensorboard.command import tensorboard
@@ -34,10 +37,13 @@ app.command()(validate)
 app.command()(explain)
 app.command()(tensorboard)
 app.command()(report)
+app.command()(tune)
 app.command()(retrain)
+app.command()(inspect)
+app.command()(compress)
 app.command()(export)
 app.command()(predict)
-app.command()(tune)
+app.command()(finish)
 DEFAULT_RUNS = Path("runs")
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]

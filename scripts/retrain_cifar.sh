@@ -3,21 +3,30 @@
 #
 #   bash scripts/retrain_cifar.sh [RUN_DIR] [DATA]      # DATA holds cifar10/subset.npz and cifar10/rest_*.npz
 #
-# The search is stopped by its budget, so that its time depends on the machine; the retraining gets what is left of 75 minutes.
+# The search is stopped by its budget, so that its time depends on the machine; the retraining gets what is left of 75 minutes
+# (TOTAL). The same command goes on where it was stopped: what the retraining was given is kept in RUN_DIR/minutes.txt.
 set -euo pipefail
 
 RUN=${1:-runs/cifar10}
 DATA=${2:-../shared/data}
 PYTHON=${PYTHON:-python}
 TOTAL=${TOTAL:-75}
-EVALUATIONS=${EVALUATIONS:-48}
+EVALUATIONS=${EVALUATIONS:-36}
 
 started=$(date +%s)
 "$PYTHON" -m nas_gym search --env nas_gym/Chain-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=6000000 --env-arg min_resolution=4 --env-arg epochs=3 --env-arg threads=1 \
-    --env-arg batch_size=128 --env-arg learning_rate=0.2 \
+    --env-arg max_macs=30000000 --env-arg min_resolution=4 --env-arg epochs=3 --env-arg threads=1 \
+    --env-arg batch_size=64 --env-arg learning_rate=0.2 \
     --agent genetic --evaluations "$EVALUATIONS" --workers 2 --seed 0 --run-dir "$RUN"
-searched=$(( ($(date +%s) - started + 59) / 60 ))
-echo "searched for $searched minutes"
-"$PYTHON" -m nas_gym retrain "$RUN" --also "$DATA/cifar10/rest_*.npz" --width auto --minutes $(( TOTAL - searched - 1 ))
-echo "$(( ($(date +%s) - started + 59) / 60 )) minutes in all"
+if [ ! -s "$RUN/minutes.txt" ]; then
+    searched=$(( ($(date +%s) - started + 59) / 60 ))
+    echo "searched for $searched minutes"
+    if [ $(( TOTAL - searched - 1 )) -lt 1 ]; then
+        echo "error: the search took all of the $TOTAL minutes; give more: TOTAL=$(( searched + 60 )) bash $0 $*" >&2
+        exit 2
+    fi
+    echo $(( TOTAL - searched - 1 )) > "$RUN/minutes.txt"
+fi
+"$PYTHON" -m nas_gym retrain "$RUN" --also "$DATA/cifar10/rest_*.npz" --width auto --recipe-arg batch_size=128 \
+    --minutes "$(cat "$RUN/minutes.txt")"
+echo "$(( ($(date +%s) - started + 59) / 60 )) minutes in this call"

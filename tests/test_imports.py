@@ -27,7 +27,10 @@ FRONT_DOORS = {
     "agents.py",
     "cli.py",
     "bench_commands.py",
+    "compress_commands.py",
     "export_commands.py",
+    "finish_commands.py",
+    "inspect_commands.py",
     "tune_commands.py",
     "winner_commands.py",
     "explain_commands.py",
@@ -80,7 +83,7 @@ def test_imports_point_one_way(package: str, path: Path) -> None:
 
 @pytest.mark.parametrize(
     "door",
-    ["__init__.py", "cli.py", "bench_commands.py", "export_commands.py", "tune_commands.py", "winner_commands.py"],
+    ["__init__.py", "cli.py", *(door for door in sorted(FRONT_DOORS) if door.endswith("_commands.py"))],
 )
 def test_front_doors_import_upward_only_when_asked(door: str) -> None:
     names = [name for name, _ in imports(on_import(parse(ROOTS["nas_gym"] / door)))]

@@ -17,8 +17,9 @@ from nas_gym.explain.rewriting import decision_of, rewrite
 from nas_gym.run import Run
 from nas_gym.run_directory import DECISIONS
 from nas_gym_agents.attribution import Groups, attribute
-from nas_gym_agents.explaining import with_attributions
-from nas_gym_agents.replay import replay
+from nas_gym_agents.explaining import LEAST_CHECKED, with_attributions
+from nas_gym_agents.explanation_checks import Check, run_checks
+from nas_gym_agents.replay import policy_at, replay
 from nas_gym_agents.updates import UPDATES, read_updates
 
 LARGEST_LOGP_ERROR = 1e-4  # nats; above it another policy is being explained
@@ -95,6 +96,41 @@ def extend(run: Run, *, every: bool = False) -> Extension:
     return Extension(len(done), worst, max(d.residual or 0.0 for d in done.values()))
 
 
+def checks_of(run: Run) -> list[Check]:
+    """Return the checks of a run's attributions, at the latest version of its policy that took enough decisions.
+
+    Args:
+        run: Its ledger gives the policies that acted (`extend` sees to it).
+
+    Raises:
+        RunError: The ledger is damaged or gone.
+    """
+    folder = run.path / DECISIONS
+    header = read_header(folder)
+    rows = run.decisions
+    counts = rows[rows["logp"].notna()]["policy_version"].value_counts()
+    versions = counts.index[counts >= LEAST_CHECKED]
+    if header.note or not len(versions):
+        return []
+    version = int(max(versions))
+    rows = rows[rows["policy_version"] == version].sort_values("global_step")
+    decisions = [decision_of(row, header) for row in rows.to_dict("records")]
+    policy = policy_at(read_updates(folder / UPDATES), version).policy
+    observations, masks, baseline, groups = _inputs(decisions, header)
+    actions = np.array([d.action for d in decisions])
+    return run_checks(
+        policy,
+        observations,
+        actions,
+        masks,
+        attribute(policy, observations, actions, masks, baseline=baseline, groups=groups),
+        baseline=baseline,
+        groups=groups,
+        acted_logp=np.array([d.logp for d in decisions], dtype=np.float64),
+        seed=version,
+    )
+
+
 def _wanted(run: Run, header: Header, every: bool) -> dict[int, list[Decision]]:
     """Return the decisions to explain, by policy version."""
     rows = run.decisions
@@ -113,11 +149,7 @@ def _batches(decisions: list[Decision], size: int = 1_024) -> Iterator[list[Deci
 
 
 def _explained(policy: Any, decisions: list[Decision], header: Header) -> list[Decision]:
-    groups, length = groups_of(header)
-    observations = observations_of(decisions, groups, length)
-    baseline = np.zeros(length, dtype=np.float32)
-    baseline[[part.start for _, part in groups]] = 1.0
-    masks = np.stack([d.legal for d in decisions]) if header.masked else None
+    observations, masks, baseline, groups = _inputs(decisions, header)
     actions = np.array([d.action for d in decisions])
     found = attribute(policy, observations, actions, masks, baseline=baseline, groups=groups)
     own = found.log_probabilities[np.arange(len(actions)), actions]
@@ -129,3 +161,12 @@ def _explained(policy: Any, decisions: list[Decision], header: Header) -> list[D
         )
         for place, decision in enumerate(decisions)
     ]
+
+
+def _inputs(decisions: list[Decision], header: Header) -> tuple[Any, Any, Any, Groups]:
+    """Return observations, masks (or None), the observation of the empty prefix, and the groups."""
+    groups, length = groups_of(header)
+    baseline = np.zeros(length, dtype=np.float32)
+    baseline[[part.start for _, part in groups]] = 1.0
+    masks = np.stack([d.legal for d in decisions]) if header.masked else None
+    return observations_of(decisions, groups, length), masks, baseline, groups

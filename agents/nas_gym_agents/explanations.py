@@ -77,19 +77,23 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
         NasGymError: Another process is searching in it, or it is damaged.
     """
     from nas_gym_agents.explaining_credit import explain_credit
-    from nas_gym_agents.explaining_offline import extend
+    from nas_gym_agents.explaining_offline import checks_of, extend
 
     directory = RunDirectory.open(run.path)
     found, told = Explanations(), dict[str, Any]()
     try:
         _attempt("attributions", lambda: told.update(attributions=asdict(extend(run, every=every))), found)
+        place = run.path / EXPLANATIONS / CHECKS
+        if told and (every or not place.is_file()):
+            found.checks = checks_of(Run(run.path))
+            if found.checks:
+                write_checks(run, found.checks)
         found.credit = explain_credit(run, trainings=trainings)
         _attempt("importance", lambda: told.update(importance=_importance(run)), found)
         _attempt("influence", lambda: told.update(influence=_influence(Run(run.path))), found)
         _tell(Run(run.path), found.credit, again=bool(told.get("attributions", {}).get("explained")))
     finally:
         directory.close()
-    place = run.path / EXPLANATIONS / CHECKS
     return {
         **told,
         "checks": json.loads(place.read_text(encoding="utf-8")) if place.is_file() else [],
@@ -102,8 +106,11 @@ def _importance(run: Run) -> list[str]:
     """Write what mattered in the whole search, and return it in words (Markdown)."""
     from nas_gym.explain.importance import write
     from nas_gym.explain.importance_words import importance_words
+    from nas_gym_agents.explaining_credit import ground_of
 
-    words = importance_words(write(run.path))
+    ground = ground_of(run)
+    space = ground.space if ground.table is None else None  # a table is found by itself, and says more than its space
+    words = importance_words(write(run.path, space=space))
     write_atomically(run.path / EXPLANATIONS / "importance.md", "\n\n".join(words) + "\n")
     return words
 

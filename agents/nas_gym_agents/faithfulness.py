@@ -108,14 +108,16 @@ def infidelity(explained: Explained, generator: np.random.Generator, *, n_subset
 
 
 def randomised_policies(policy: Any, n: int, generator: np.random.Generator) -> Iterator[Any]:
-    """Yield copies of a policy with all weights drawn anew, each tensor's with its old mean and deviation."""
+    """Yield a copy of a policy with all weights drawn anew, each tensor's with the mean and deviation of the policy's.
+
+    It is one copy, which the next one drawn changes.
+    """
+    other = copy.deepcopy(policy)
     for _ in range(n):
-        other = copy.deepcopy(policy)
         with torch.no_grad():
-            for weights in other.parameters():
-                drawn = torch.as_tensor(generator.normal(size=tuple(weights.shape)), dtype=weights.dtype)
-                spread = weights.std(correction=0)
-                weights.copy_(weights.mean() + spread * drawn.to(weights.device))
+            for own, weights in zip(policy.parameters(), other.parameters(), strict=True):
+                drawn = torch.as_tensor(generator.normal(size=tuple(own.shape)), dtype=own.dtype)
+                weights.copy_(own.mean() + own.std(correction=0) * drawn.to(own.device))
         yield other
 
 
@@ -180,19 +182,30 @@ def unseen_share(
 
 
 def _mean_rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64], counts: NDArray[np.bool_]) -> float:
-    found = [
-        rank_correlation(a[where], b[where])
-        for a, b, where in zip(first, second, counts, strict=True)
-        if where.sum() >= FEW
-    ]
-    found = [one for one in found if not np.isnan(one)]
-    return float(np.mean(found)) if found else float("nan")
+    enough = counts.sum(1) >= FEW
+    found = rank_correlations(first[enough], second[enough], counts[enough])
+    found = found[np.isfinite(found)]
+    return float(found.mean()) if len(found) else float("nan")
 
 
-def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return Spearman's rank correlation, ties at their mean rank; NaN if one of them is constant."""
-    from scipy.stats import rankdata
+def rank_correlations(
+    first: NDArray[np.float64], second: NDArray[np.float64], counts: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return Spearman's rank correlation of each row, (n,), ties at their mean rank; NaN if one of them is constant.
 
-    a, b = (rankdata(one) - (len(one) + 1) / 2 for one in (first, second))
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 0 else float("nan")
+    Args:
+        first: (n, m).
+        second: (n, m).
+        counts: Which columns count in a row, (n, m).
+    """
+    a, b = (_centred_ranks(one, counts) for one in (first, second))
+    size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    found: NDArray[np.float64] = np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0)
+    return found
+
+
+def _centred_ranks(values: NDArray[np.float64], counts: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the ranks of each row's values that count, minus their mean; 0 for the others."""
+    one, other, counted = values[:, :, None], values[:, None, :], counts[:, None, :]
+    below, above = ((one > other) & counted).sum(2), ((one < other) & counted).sum(2)
+    return np.where(counts, (below - above) / 2, 0.0)

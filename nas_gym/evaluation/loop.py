@@ -24,6 +24,10 @@ _EVALUATION_VALUES = {"cpu": 2**17}
 _MORE_EVALUATION_VALUES = 2**22
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From images as a network takes them, its outputs for them and their classes to a mean loss."""
+
+
 class DivergedError(Exception):
     """The loss is not finite."""
 
@@ -72,6 +76,7 @@ class Training:
         generator: On the CPU, for order and augmentation, so that all devices see the same batches.
         averages: Of the module's weights; validation is then that of the averages. None: of the weights themselves.
         stepped: Called after every step with the number of steps done and that of the whole training.
+        loss: What is made small; None: the cross-entropy, with the recipe's label smoothing.
 
     Attributes:
         curve: Validation accuracy after every finished epoch.
@@ -90,11 +95,13 @@ class Training:
         *,
         averages: Averages | None = None,
         stepped: Callable[[int, int], None] | None = None,
+        loss: Loss | None = None,
     ) -> None:
         self.curve: list[float] = []
         self.loss = self.training_loss = math.nan
         self._averages = averages
         self._stepped = stepped
+        self._loss = loss or partial(_cross_entropy, recipe.label_smoothing)
         self._module = module
         self._train = train
         self._validation = validation
@@ -181,8 +188,8 @@ class Training:
             if draws is not None:
                 inputs = altered(inputs, draws[here])
             with _precision(recipe, targets):
-                outputs = self._forward(_channels_second(inputs, recipe))
-                loss = functional.cross_entropy(outputs, targets[step], label_smoothing=recipe.label_smoothing)
+                images = _channels_second(inputs, recipe)
+                loss = self._loss(images, self._forward(images), targets[step])
             done = len(self.curve) * steps + step
             self._optimizer.step(loss, one_cycle(done, recipe.epochs * steps, recipe.learning_rate, recipe.warmup))
             losses.append(loss.detach())
@@ -248,6 +255,10 @@ def outputs(module: nn.Module, inputs: Tensor, recipe: Recipe, *, mirrored: bool
     with _precision(recipe, inputs):
         parts = (part.flip(2) if mirrored else part for part in torch.split(inputs, batch))
         return torch.cat([module(_channels_second(part, recipe)).float() for part in parts])
+
+
+def _cross_entropy(smoothing: float, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(outputs, targets, label_smoothing=smoothing)
 
 
 def _compiled(module: nn.Module, targets: Tensor) -> Callable[[Tensor], Tensor]:

@@ -14,6 +14,7 @@ from nas_gym.report.canvas import Drawn, drawn
 from nas_gym.report.costs import costs
 from nas_gym.report.credit import credit
 from nas_gym.report.explanations import checks, importance
+from nas_gym.report.finished import finished
 from nas_gym.report.growing import growing
 from nas_gym.report.influence import influence
 from nas_gym.report.learning import learning
@@ -28,6 +29,7 @@ PAGE, REPORT, PICTURES = "report.html", "report.md", "report-figures"
 SECTIONS: dict[str, Callable[[Material], Section]] = {
     "The question and the budget": question,
     "The answer": answer,
+    "The network to use": finished,
     "How the network grew": growing,
     "What each decision earned": credit,
     "Where the preference came from": influence,

@@ -49,7 +49,7 @@ def unpack(data: Any, kind: str) -> dict[str, Any]:
     try:
         opened = zlib.decompressobj()
         text = opened.decompress(data, LARGEST)
-        if False:
+        if not opened.eof:
             raise PayloadError("the record is cut off, or larger than any of ours")
         content = json.loads(text, parse_constant=_refuse)
     except (zlib.error, ValueError, RecursionError) as error:

@@ -53,7 +53,7 @@ def final_data(searched: Dataset, also: Sequence[str] = (), *, data_root: str | 
         train = _united(train, more)
         test = test if parts.test is None else _united(test, parts.test)
         added.append({"source": source, "training_images": len(more), "test_images": len(parts.test or ())})
-    kept = _without(train, test) if also else train
+    kept = without(train, test) if also else train
     mean, std = channel_statistics(kept.inputs)
     dataset = replace(searched, train=kept, validation=_watched(kept), test=test, mean=mean, std=std)
     facts = {
@@ -66,6 +66,13 @@ def final_data(searched: Dataset, also: Sequence[str] = (), *, data_root: str | 
         "left_out_as_test_images": len(train) - len(kept),
     }
     return FinalData(dataset, facts)
+
+
+def without(images: Split, others: Split) -> Split:
+    """Return the images that are not among the others, pixel by pixel."""
+    there = set(_digests(others))
+    kept = [position for position, digest in enumerate(_digests(images)) if digest not in there]
+    return images if len(kept) == len(images) else _selected(images, kept)
 
 
 def _check(searched: Dataset, parts: Parts, source: str) -> None:
@@ -96,12 +103,6 @@ def _united(first: Split, second: Split) -> Split:
         else:
             new.append(position)
     return _joined(first, _selected(second, new)) if new else first
-
-
-def _without(images: Split, others: Split) -> Split:
-    there = set(_digests(others))
-    kept = [position for position, digest in enumerate(_digests(images)) if digest not in there]
-    return images if len(kept) == len(images) else _selected(images, kept)
 
 
 def _selected(split: Split, positions: Sequence[int]) -> Split:

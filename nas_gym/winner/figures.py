@@ -92,7 +92,7 @@ def classes_figure(report: Mapping[str, Any], class_names: Sequence[str]) -> "Fi
         report: scikit-learn's classification report as a mapping.
         class_names: One per class.
     """
-    figure = _figure(7, min(14.0, 1.5 + 0.35 * len(class_names)))
+    figure = _figure(7, min(14.0, 2.0 + 0.35 * len(class_names)))
     axes = figure.add_subplot()
     places = np.arange(len(class_names))
     precision, recall = ([report[name][key] for name in class_names] for key in ("precision", "recall"))
@@ -102,7 +102,8 @@ def classes_figure(report: Mapping[str, Any], class_names: Sequence[str]) -> "Fi
     axes.set_yticks(places, [f"{name}   F1 {report[name]['f1-score']:.3f}" for name in class_names])
     axes.invert_yaxis()
     axes.set_title(f"Classes on the test images: macro F1 {report['macro avg']['f1-score']:.4f}")
-    axes.legend(loc="best", frameon=False)
+    axes.set_xlabel("precision: right of those answered; recall: found of those there")
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     _plain(axes)
     return figure
 

@@ -12,6 +12,8 @@ from nas_gym.operations import Number, Shape
 _SEARCH_ONLY = ("epochs", "hopeless_after", "hopeless_below", "time_limit_seconds")
 _PHOTO = 24  # pixels of a side from which images are cut as photographs are
 _CUTOUT_EPOCHS = 20  # from which a training is long enough for cutout to help rather than to slow down
+_FEWEST_STEPS = 12  # that an epoch has: a few images would get as few steps, however many epochs
+_SMALLEST_BATCH = 8  # below, batch normalisation knows little of the images
 AVERAGED_STEPS = 0.01  # of all steps: over about so many the weights are averaged
 
 
@@ -57,7 +59,9 @@ def long_recipe(
     rate, batch size, weight decay, mirroring. What a short training does not need is added: label smoothing, and for
     images of at least 24 pixels a side that are mirrored a crop of an eighth of the shorter side and, in 20 epochs or
     more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all processors, unless its
-    samples are small.
+    samples are small. Where an epoch has fewer than 12 steps, the batch is halved until it has them, down to 8 images,
+    and the learning rate follows: in proportion (SGD; Goyal et al. 2017, arXiv 1706.02677, section 2.1) or as the
+    square root (Adam; Malladi et al. 2022, arXiv 2205.10287).
 
     Args:
         searched: The recipe of the search, settled.
@@ -77,6 +81,8 @@ def long_recipe(
     threads = 1 if prod(input_shape) <= SMALL_INPUT else max(1, processors)
     recipe = replace(recipe, threads=threads, **_for_long(recipe, input_shape))
     wanted = dict(changes or {})
+    if "batch_size" not in wanted:
+        recipe = _with_enough_steps(recipe, n_images)
     average = wanted.pop("average_decay", None)
     flip = wanted.pop("flip_at_test", None)
     _check(wanted)
@@ -101,6 +107,15 @@ def _for_long(recipe: Recipe, input_shape: Shape) -> dict[str, Any]:
         if recipe.epochs >= _CUTOUT_EPOCHS:
             added["cutout"] = recipe.cutout or side // 4
     return added
+
+
+def _with_enough_steps(recipe: Recipe, n_images: int) -> Recipe:
+    size = recipe.batch_size
+    while n_images // size < _FEWEST_STEPS and size // 2 >= _SMALLEST_BATCH:
+        size //= 2
+    share = size / recipe.batch_size
+    rate = recipe.learning_rate * (share if recipe.optimizer == "sgd" else share**0.5)
+    return replace(recipe, batch_size=size, learning_rate=rate)
 
 
 def _average_decay(steps: int) -> float:

@@ -97,7 +97,10 @@ def _block(architecture: Architecture, group: list[int], of: dict[int, int]) -> 
     size = _size(spent[-1].shape) + (f" · {parameters:,} par." if parameters else "")
     inputs = tuple(dict.fromkeys(of[source] for source in main.inputs))
     return Block(
-        tuple(group), inputs, (_title(main), ", ".join(map(_title, others)), size), _KINDS.get(main.kind, "other")
+        tuple(group),
+        inputs,
+        (operation_title(main), ", ".join(map(operation_title, others)), size),
+        _KINDS.get(main.kind, "other"),
     )
 
 
@@ -105,7 +108,7 @@ def _size(shape: Shape) -> str:
     return "×".join(map(str, shape))
 
 
-def _title(operation: Operation) -> str:
+def operation_title(operation: Operation) -> str:
     """Return an operation in words, such as ``"conv 3×3/2 to 32"``."""
     values = dict(operation.settings)
     if operation.kind == "conv":

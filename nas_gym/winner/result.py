@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.architecture import Candidate
@@ -50,7 +51,7 @@ class Winner:
     content: Mapping[str, Any] = field(default_factory=dict)
 
     def module(self, place: int = 0) -> "nn.Module":
-        """Return the trained module, on the CPU and in evaluation mode; it takes normalised inputs (n, *input_shape).
+        """Return the trained module, on the CPU, in evaluation mode; it takes normalised inputs, ``(n, *input_shape)``.
 
         Args:
             place: Of several seeds, which; the first one by default, for no other reason than that it is the first.
@@ -63,7 +64,7 @@ class Winner:
         file = self.weights[place]
         try:
             module: nn.Module = read_module(file)
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise RunError(
                 f"the weights in {str(file)!r} can't be read ({reason}); run nas-gym retrain again"

@@ -36,6 +36,7 @@ NUMBERS = (
     *("test_accuracy", "macro_f1", "plain_accuracy", "plain_macro_f1"),
     *("calibration_error", "brier", "negative_log_likelihood"),
 )
+_OF_TRAINING = ("training_loss", "training_minutes")
 
 
 class Watch(Protocol):
@@ -268,7 +269,8 @@ def _content(
             **{name: first[name] for name in NUMBERS},
         },
         "classification_report": first["classification_report"],
-        "per_seed": [{name: r[name] for name in ("seed", *NUMBERS, "training_minutes")} for r in reports],
+        "confusion_matrix": first["confusion_matrix"],
+        "per_seed": [{name: r[name] for name in ("seed", *NUMBERS, *_OF_TRAINING)} for r in reports],
         "over_seeds": spread(reports, NUMBERS),
         "test_touches": {"by_the_search": int(by_search), "by_retrainings": touched},
         "minutes": minutes,

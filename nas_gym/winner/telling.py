@@ -1,5 +1,6 @@
 """A retraining in words: how it goes on, what was chosen, what came out."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,7 +102,7 @@ def print_winner(content: Mapping[str, Any], console: Console, place: str, *, pl
     for sentence in plan_in_words(content) if plan else ():
         console.print(sentence, markup=False, soft_wrap=True)
     console.print(_class_table(content))
-    for sentence in _result_in_words(content):
+    for sentence in result_in_words(content):
         console.print(sentence, markup=False, soft_wrap=True)
     console.print(f"weights, reports, pictures and curves: {place}", markup=False, soft_wrap=True)
 
@@ -129,7 +130,7 @@ def _winner_in_words(plan: Mapping[str, Any]) -> str:
 def _schedule_in_words(plan: Mapping[str, Any]) -> str:
     schedule, scaling = plan["schedule"], plan["scaling"]
     trained, searched = scaling["trained"], scaling["searched"]
-    text = f"It is trained for {schedule['epochs']} epochs"
+    text = f"It is trained for {schedule['epochs']} epoch{'' if schedule['epochs'] == 1 else 's'}"
     if scaling["width"] != 1 or scaling["depth"] != 1:
         depth = "" if scaling["depth"] == 1 else f" with {scaling['depth']} residual blocks for each one"
         text += (
@@ -150,7 +151,8 @@ def _data_in_words(data: Mapping[str, Any]) -> str:
     return f"{text}; {left_out:,} were left out as they are test images, too." if left_out else f"{text}."
 
 
-def _result_in_words(content: Mapping[str, Any]) -> list[str]:
+def result_in_words(content: Mapping[str, Any]) -> list[str]:
+    """Return sentences that say how good a retrained winner is."""
     metrics, touches = content["metrics"], content["test_touches"]
     accuracy = standard_error.shown(metrics["test_accuracy"], metrics["test_standard_error"])
     flipped = content["recipe"]["flip_at_test"]
@@ -166,6 +168,7 @@ def _result_in_words(content: Mapping[str, Any]) -> list[str]:
             f"Over {over['n']} seeds: test accuracy {over['mean']:.4f}, standard deviation {over['sd']:.4f}; "
             f"macro F1 {f1['mean']:.4f}, {f1['sd']:.4f}."
         )
+    sentences += _not_converged(content)
     times = touches["by_retrainings"]
     if times > 1:
         sentences.append(
@@ -173,6 +176,19 @@ def _result_in_words(content: Mapping[str, Any]) -> list[str]:
             "no longer an unbiased number."
         )
     return sentences
+
+
+def _not_converged(content: Mapping[str, Any]) -> list[str]:
+    """Return a sentence if a training ended no better than guessing, whose loss is ln(classes) with smoothing, too."""
+    losses = [seed["training_loss"] for seed in content["per_seed"] if seed.get("training_loss") is not None]
+    guessing = math.log(len(content["class_names"]))
+    if not losses or max(losses) < guessing:
+        return []
+    return [
+        f"The training loss ended at {max(losses):.2f} nats, no better than the {guessing:.2f} of guessing: it "
+        "did not converge. Try a smaller learning rate: --recipe-arg learning_rate="
+        f"{content['recipe']['learning_rate'] / 3:.2g}."
+    ]
 
 
 def _class_table(content: Mapping[str, Any]) -> Any:

@@ -78,6 +78,17 @@ def test_the_end_of_a_search_and_the_command_tell_the_same_credit(runs: dict[str
     assert told["checks"] == checks
 
 
+def test_a_search_that_explained_nothing_is_checked_afterwards(runs: dict[str, Path], tmp_path: Path) -> None:
+    run = copied(runs["none"], tmp_path / "run")
+    assert not (run / "explanations/checks.json").exists()
+    told = explain_afterwards(nas_gym.load(run))
+    live = json.loads((runs["all"] / "explanations/checks.json").read_text())
+    assert json.loads((run / "explanations/checks.json").read_text()) == told["checks"]
+    assert [check["name"] for check in told["checks"]] == [check["name"] for check in live]
+    passed = {check["name"]: check["passed"] for check in told["checks"]}
+    assert passed["additivity"] and passed["log_probability_match"] and passed["fast_path"]
+
+
 def test_an_agent_without_a_policy_gets_credit_and_no_attributions(tmp_path: Path) -> None:
     run = searched(tmp_path / "run", agent="local-search")
     told = explain_afterwards(nas_gym.load(run))

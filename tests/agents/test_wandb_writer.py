@@ -16,7 +16,8 @@ from comparing import differences, events
 import nas_gym
 from nas_gym.errors import ConfigurationError
 from nas_gym.run_directory import read_run_file
-from nas_gym_agents import runner, wandb_writer
+from nas_gym_agents import wandb_writer
+from nas_gym_agents.ending import Ending
 from nas_gym_agents.runner import Tally, resume, search
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.wandb_writer import AXES, STEPS, Wandb
@@ -95,7 +96,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[FakeRun
         return runs
 
     monkeypatch.setattr(wandb_writer, "_report", lambda *_: {"report/page": "page"})
-    monkeypatch.setattr(runner._Search, "_draw", lambda *_: None)  # the pictures of the end are none of our business
+    monkeypatch.setattr(Ending, "_draw", lambda *_: None)  # the pictures of the end are none of our business
     yield install
 
 
@@ -145,7 +146,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search that nobody is told of."""
     place = tmp_path_factory.mktemp("reference") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner._Search, "_draw", lambda *_: None)
+        patch.setattr(Ending, "_draw", lambda *_: None)
         search(QUICK, place)
     return place
 

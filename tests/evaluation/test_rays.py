@@ -50,7 +50,7 @@ def deterministic(answers: list[Evaluation]) -> list[dict[str, Any]]:
     return [answer.deterministic() for answer in answers]
 
 
-def until(true: Callable[[], Any], seconds: float = 60.0) -> None:
+def until(true: Callable[[], Any], seconds: float = 180.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

@@ -113,7 +113,8 @@ class Phases:
 
 def read_phase(file: Path) -> str:
     """Return the phase in which a process is, or in which it died."""
-    return PHASES[file.read_bytes()[0]] if file.exists() else PHASES[0]
+    said = file.read_bytes() if file.exists() else b""  # empty: made, and not yet written
+    return PHASES[said[0] if said else 0]
 
 
 def _die(delay: float) -> None:

@@ -30,7 +30,7 @@ def test_it_prints_one_object_for_programs(made: Callable[[str], Path], tmp_path
     told = json.loads(result.stdout)
     assert told["html"] == str(tmp_path / "new" / "report.html")
     assert all(Path(path).is_file() for path in (told["html"], told["markdown"], *told["pictures"]))
-    assert len(told["sections"]) == 10
+    assert len(told["sections"]) == 11
     assert told["sections"]["The answer"] is True
     assert told["sections"]["What each decision earned"] is False
 

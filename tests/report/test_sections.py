@@ -112,7 +112,7 @@ def from_before(run: Path) -> None:
     result = {k: v for k, v in content["result"].items() if k not in ("seconds", "confirmation", "explaining_seconds")}
     best = {k: v for k, v in result["best"].items() if k not in ("validation_standard_error", "trainings")}
     gone = dict.fromkeys(("data", "workers", "fidelity", "hardware", "versions", "created"))
-    change(run, settings=settings | {"explain": "all"}, result=result | {"best": best}, **gone)
+    change(run, settings=settings | {"explain": True}, result=result | {"best": best}, **gone)
 
 
 def of_others(run: Path) -> None:
@@ -162,26 +162,26 @@ def with_explanations(run: Path) -> None:
     explain(run, mapping=True)
 
 
-# Kind, what happens to the run, what the ten sections then have to tell: question, answer, growing, credit, influence,
-# importance, learning, costs, checks, reproduce.
+# Kind, what happens to the run, what the eleven sections then have to tell: question, answer, finished, growing,
+# credit, influence, importance, learning, costs, checks, reproduce.
 DEGRADED = {
-    "whole": ("policy", lambda run: None, "1110001111"),
-    "explained": ("policy", with_explanations, "1111111111"),
-    "killed": ("policy", killed, "1110001111"),
-    "just begun": ("policy", just_begun, "1000000001"),
-    "interrupted": ("policy", interrupted, "1110001111"),
-    "no decisions": ("policy", without_decisions, "1100000101"),
-    "damaged log": ("policy", with_a_damaged_log, "1100000101"),
-    "failures only": ("policy", failed_only, "1000001111"),
-    "illegal only": ("policy", illegal_only, "1000001111"),
-    "from before": ("policy", from_before, "1110001111"),
-    "of others": ("policy", of_others, "1110001111"),
-    "not explained": ("policy", not_explained, "1110001101"),
-    "damaged explanations": ("policy", with_damaged_explanations, "1110101101"),
-    "other columns": ("policy", with_other_columns, "1110111111"),
-    "no policy": ("genetic", lambda run: None, "1110000101"),
-    "no policy, explained": ("genetic", with_explanations, "1111110111"),
-    "made-up accuracies": ("random", lambda run: None, "1110000101"),
+    "whole": ("policy", lambda run: None, "11010001111"),
+    "explained": ("policy", with_explanations, "11011111111"),
+    "killed": ("policy", killed, "11010001111"),
+    "just begun": ("policy", just_begun, "10000000001"),
+    "interrupted": ("policy", interrupted, "11010001111"),
+    "no decisions": ("policy", without_decisions, "11000000101"),
+    "damaged log": ("policy", with_a_damaged_log, "11000000101"),
+    "failures only": ("policy", failed_only, "10000001111"),
+    "illegal only": ("policy", illegal_only, "10000001111"),
+    "from before": ("policy", from_before, "11010001111"),
+    "of others": ("policy", of_others, "11010001111"),
+    "not explained": ("policy", not_explained, "11010001101"),
+    "damaged explanations": ("policy", with_damaged_explanations, "11010001101"),
+    "other columns": ("policy", with_other_columns, "11010111111"),
+    "no policy": ("genetic", lambda run: None, "11010000101"),
+    "no policy, explained": ("genetic", with_explanations, "11011110111"),
+    "made-up accuracies": ("random", lambda run: None, "11010000101"),
 }
 
 

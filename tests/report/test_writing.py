@@ -71,7 +71,7 @@ def test_links_lead_to_headings_and_pictures_are_told(written: Reports, kind: st
     assert len(names) == len(set(names))
     links = [element.attrib["href"].removeprefix("#") for element in tree.iter("a")]
     headings = [text_of(heading) for heading in tree.iter("h2")]
-    assert len(links) == len(headings) == 10
+    assert len(links) == len(headings) == 11
     assert set(links) <= set(names)
     assert [text_of(link) for link in tree.iter("a")] == headings == list(written(kind).sections)
     alts = [image.attrib["alt"] for image in tree.iter("img")]
@@ -172,7 +172,7 @@ def test_neither_data_nor_environment_is_needed(made: Callable[[str], Path], mon
     monkeypatch.setattr("gymnasium.make", refuse)
     monkeypatch.setattr("nas_gym.data.load_dataset", refuse)
     monkeypatch.setattr("nas_gym.tables.home.load_benchmark", refuse)
-    assert len(report(Material(nas_gym.load(made("policy"))))) == 10
+    assert len(report(Material(nas_gym.load(made("policy"))))) == 11
 
 
 def test_nothing_is_written_when_a_picture_can_not_be_drawn(

@@ -29,3 +29,18 @@ def searched_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_path(searched_run: Path, tmp_path: Path) -> Path:
     """A copy of the search."""
     return Path(shutil.copytree(searched_run, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def compressed_run(searched_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The search, retrained and compressed; not to be changed."""
+    from nas_gym.winner.compression.compressing import compress
+    from nas_gym.winner.compression.request import Request
+    from nas_gym.winner.request import Request as Retraining
+    from nas_gym.winner.retraining import retrain
+
+    pytest.importorskip("torch_pruning")
+    path = Path(shutil.copytree(searched_run, tmp_path_factory.mktemp("compressed") / "run"))
+    retrain(path, Retraining(top=1, repeats=1, epochs=4))
+    compress(path, Request(ratios=(0.5,), epochs=1, students=1, points=3.0, calibration_images=64))
+    return path

@@ -107,19 +107,33 @@ def everything_else() -> Architecture:
     )
 
 
-def short_chain(activation: str) -> Architecture:
-    """Return a chain in which the activation follows a convolution, an addition and a linear layer."""
-    layers = ("conv 3×3/2 8 bn", "residual/2 16", "max pool 2", "fully connected 16")
-    names = [layer.name for layer in CATALOGUE]
-    space = ChainSpace(SHAPE, 10, catalogue=CATALOGUE, limits=NO_LIMITS)
-    prefix = (ACTIVATIONS.index(activation), *(names.index(name) for name in layers), len(CATALOGUE))
-    return space.candidate(prefix).architecture
+def every_other_activation() -> Architecture:
+    """Return a network in which every activation but ReLU follows a convolution, an addition and a linear layer."""
+    conv = (("bias", 0), ("channels", 4), ("groups", 1), ("kernel", 3), ("stride", 1))
+    operations: list[Operation] = [Operation("max_pool", (("kernel", 4),)), Operation("conv", conv, (0,))]
+
+    def then(kind: str, settings: tuple[tuple[str, int], ...] = (), inputs: tuple[int, ...] = ()) -> None:
+        operations.append(Operation(kind, settings, inputs or (len(operations) - 1,)))
+
+    for activation in ACTIVATIONS[1:]:
+        source = len(operations) - 1
+        for kind, settings in (("conv", conv), ("batch_norm", ()), (activation, ()), ("conv", conv)):
+            then(kind, settings)
+        then("add", (), (source, len(operations) - 1))
+        then(activation)
+    then("global_average_pool")
+    for activation in ACTIVATIONS[1:]:
+        then("linear", (("units", 8),))
+        then("batch_norm")
+        then(activation)
+    then("linear", (("units", 10),))
+    return Architecture(SHAPE, tuple(operations))
 
 
 NETWORKS: dict[str, Callable[[], Architecture]] = {
     "every layer": lambda: chain_of_all_layers("relu"),
     "operations of cells": everything_else,
-    **{name: lambda name=name: short_chain(name) for name in ACTIVATIONS if name != "relu"},  # type: ignore[misc]
+    "every other activation": every_other_activation,
 }
 
 

@@ -1,6 +1,7 @@
 """The long recipe: what the search decided stays, what a short training does not need is added."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_weights_are_averaged_over_a_hundredth_of_the_steps() -> None:
     found = long_recipe(PHOTOS, (3, 32, 32), n_images=64_000, epochs=20)
     assert found.average_decay == pytest.approx(1 - 1 / (0.01 * 20 * 1000))
     assert long_recipe(PHOTOS, (3, 32, 32), n_images=64, epochs=2).average_decay == 0.0
+
+
+def test_a_few_images_get_small_batches_and_a_learning_rate_that_fits_them() -> None:
+    few = long_recipe(PHOTOS, (3, 32, 32), n_images=400, epochs=20).recipe
+    assert (few.batch_size, few.learning_rate) == (32, 0.1)
+    fewer = long_recipe(PHOTOS, (3, 32, 32), n_images=20, epochs=20).recipe
+    assert (fewer.batch_size, fewer.learning_rate) == (8, 0.025), "no smaller"
+    adam = long_recipe(replace(PHOTOS, optimizer="adam"), (3, 32, 32), n_images=200, epochs=20).recipe
+    assert (adam.batch_size, adam.learning_rate) == (16, 0.1)
+    asked = long_recipe(PHOTOS, (3, 32, 32), n_images=20, epochs=20, changes={"batch_size": 20}).recipe
+    assert (asked.batch_size, asked.learning_rate) == (20, 0.2)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from nas_gym.cli import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-own-images.md"
 INSTALLING = ("python3 -m venv", "pip install")
-SMALLER = {"--evaluations 24": "--evaluations 8 --confirm 0", "--minutes 2": "--minutes 0.2"}
+SMALLER = {"--evaluations 24": "--evaluations 8 --confirm 0", "--minutes 2": "--epochs 40"}
 
 
 def commands() -> list[str]:

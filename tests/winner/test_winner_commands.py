@@ -21,7 +21,7 @@ def test_it_ends_with_one_object_or_with_a_table(run_path: Path) -> None:
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout.splitlines()[-1])
     assert content == json.loads((run_path / "winner" / "winner.json").read_text())
-    assert "It is trained for 1 epochs as it was searched" in result.stderr
+    assert "It is trained for 1 epoch as it was searched" in result.stderr
     again = call("retrain", run_path, *QUICK)
     assert again.exit_code == 0
     for words in ("macro avg", "Test accuracy", "macro F1", "The winner among 1", str(run_path / "winner")):

@@ -138,7 +138,13 @@ def test_what_is_told(tuned_run: Path) -> None:
     assert result.exit_code == 0, result.output
     content = read_tuning(tuned_run)
     assert content is not None
-    for words in ("learning_rate", "importance", "With 2 new seeds", "pictures and page", "20 epochs"):
+    for words in (
+        "learning_rate",
+        "importance",
+        "With 2 new seeds",
+        "pictures and page",
+        f"in {content['trials']['epochs']} epochs",
+    ):
         assert words in result.stdout
     assert (f"nas-gym retrain {tuned_run} --tuned" in result.stdout) == content["improved"]
 

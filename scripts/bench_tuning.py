@@ -34,6 +34,7 @@ from nas_gym.data import load_dataset
 from nas_gym.evaluation.loop import Tensors
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.evaluation.training import tensors_of
+from nas_gym.optuna_package import quiet
 from nas_gym.spaces import ChainSpace
 from nas_gym.spaces.catalogue import Convolution
 from nas_gym.statistics import bootstrap_interval, paired_difference
@@ -68,8 +69,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="digits,fashion_mnist", help="data sets, parted by commas")
     parser.add_argument("--data-root", default=None, help="folder of torchvision's data sets")
     parser.add_argument("--seeds", type=int, default=6, help="searches of each kind")
-    parser.add_argument("--trials", type=int, default=30, help="full trainings that a search is worth")
-    parser.add_argument("--epochs", type=int, default=6, help="of one training")
+    parser.add_argument("--trials", type=int, default=25, help="full trainings that a search is worth")
+    parser.add_argument("--epochs", type=int, default=5, help="of one training")
     parser.add_argument("--repeats", type=int, default=4, help="trainings of the recipe that was found")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     return parser.parse_args()
@@ -103,10 +104,13 @@ def searches(trainer: Trainer, budget: int, seed: int) -> dict[str, list[Trial]]
     # Searches of one seed differ in nothing but their seed from those of another: the training seed goes with it.
     train = partial(with_seed, trainer, seed)
     untuned = trainer.untuned()
-    found = search(trainer.space, untuned, [train], budget=budget, epochs=trainer.epochs, seed=seed)
+    with quiet() as optuna:
+        storage = optuna.storages.InMemoryStorage()  # of the broad stage, with which the unguided search goes on
+    found = search(trainer.space, untuned, [train], budget=budget, epochs=trainer.epochs, seed=seed, storage=storage)
     first = (trainer.space.clipped(untuned),)
     stage = Stage(name="broad", space=trainer.space, budget=budget, epochs=trainer.epochs, seed=seed, first=first)
-    unguided = run_stage(stage, [train])
+    unguided = run_stage(stage, [train], storage)
+    assert unguided[: len(found.broad)] == found.broad
     chance = run_stage(replace(stage, name="random", sampler="random"), [train])
     return {"guided": [*found.broad, *found.narrow], "unguided": unguided, "random": chance}
 

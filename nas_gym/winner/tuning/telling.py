@@ -55,7 +55,9 @@ class TuningTeller(Teller):
         self._before = sum(len(trial.curve) for trial in self._broad) or self._before
         kept = ", ".join(f"{one.name} ({one.share:.0%})" for one in found if one.important)
         fixed = ", ".join(f"{name}={shown(value)}" for name, value in space.fixed.items())
-        self._say(f"What matters: {kept}. Fixed from here on: {fixed or 'nothing'}.")
+        self._say(
+            f"What matters: {kept}. Searched on: {', '.join(space.free) or 'nothing'}. Fixed: {fixed or 'nothing'}."
+        )
 
     def confirmed(self, done: int, total: int) -> None:
         """Show how far the confirmation is."""
@@ -88,13 +90,17 @@ def telling(console: Console) -> Iterator[TuningTeller]:
 
 def print_tuning(content: Mapping[str, Any], console: Console, place: str, run: str) -> None:
     """Print what a tuning came to, for people."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table(title="Hyper-parameters, the most important first", title_justify="left")
-    for name in ("", "importance", "chance", "second stage", "without tuning", "tuned"):
-        table.add_column(name, justify="right" if name in ("importance", "chance") else "left", no_wrap=name == "")
+    table = Table(title="Hyper-parameters, the most important first", title_justify="left", box=SIMPLE)
+    for name in ("", "importance", "chance", "untuned", "tuned", "second stage"):
+        table.add_column(
+            name, justify="right" if name in ("importance", "chance") else "left", no_wrap=name != "second stage"
+        )
     for name, share, chance, _, after in spaces_in_words(content):
-        table.add_row(name, share, chance, after, shown(content["untuned"][name]), shown(content["recipe"][name]))
+        values = shown(content["untuned"][name]), shown(content["recipe"][name])
+        table.add_row(name, share, chance, *values, after.removesuffix(", logarithmic"))
     console.print(table)
     for sentence in [*importance_in_words(content), *result_in_words(content)]:
         console.print(sentence, markup=False, soft_wrap=True)

@@ -19,10 +19,13 @@ def plan_in_words(plan: Mapping[str, Any]) -> str:
 
 def importance_in_words(content: Mapping[str, Any]) -> list[str]:
     """Return what the broad stage says of importance."""
-    kept = [one["name"] for one in content["importances"] if one["important"]]
+    kept = [one["name"] for one in content["importances"] if one["name"] in content["space"]["narrow"]["free"]]
+    agreed = [one["name"] for one in content["importances"] if one["important"] and one["name"] not in kept]
     sure = [one["name"] for one in content["importances"] if one["chance"] <= 0.05]
     n = content["trials"]["broad"]
     sentences = [f"By {n} trials of the broad stage, the second stage searches {_listed(kept)}; the rest is fixed."]
+    if agreed:
+        sentences.append(f"The best trials agree on {_listed(agreed)}.")
     if not sure:
         sentences.append("None of these importances is clearly more than chance would give.")
     elif len(sure) < len(content["importances"]):
@@ -37,7 +40,7 @@ def spaces_in_words(content: Mapping[str, Any]) -> list[tuple[str, str, str, str
     for one in content["importances"]:
         name = one["name"]
         free = narrow["free"].get(name)
-        after = f"fixed: {shown(narrow['fixed'][name])}" if free is None else str(_domain(free))
+        after = f"{shown(narrow['fixed'][name])}, fixed" if free is None else str(_domain(free))
         share, chance = f"{one['share']:.0%}", f"{one['chance']:.3f}"
         rows.append((name, share, chance, str(_domain(broad["free"][name])), after))
     return rows

@@ -30,7 +30,8 @@ def write(place: Path, tuned: "Tuned", content: dict[str, Any]) -> None:
         tuned: What is told.
         content: The same, as ``best.json`` holds it.
     """
-    figures.draw(place, tuned.space, tuned.found.broad, tuned.found.narrow)
+    important = [one.name for one in tuned.found.importances if one.important]
+    figures.draw(place, tuned.space, tuned.found.broad, tuned.found.narrow, important)
     table = [asdict(one) for one in tuned.found.importances]
     write_atomically(place / TABLE, json.dumps({"method": "PED-ANOVA", "hyperparameters": table}, indent=1))
     write_atomically(place / PAGE, page(content))

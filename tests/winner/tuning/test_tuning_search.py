@@ -167,7 +167,7 @@ def test_the_chance_of_what_does_not_matter_is_that_of_chance() -> None:
 def test_a_pruned_trial_counts_as_not_among_the_best_whatever_it_had() -> None:
     space = Space({"a": Range(0.0, 1.0)})
     good = [Trial(n, {"a": 0.9 + n / 1000}, (0.1, 0.2), pruned=False) for n in range(5)]
-    bad = [Trial(5 + n, {"a": n / 40}, (0.99,), pruned=True) for n in range(25)]
+    bad = [Trial(5 + n, {"a": n / 40}, (0.5 + 7 * n % 25 / 100,), pruned=True) for n in range(25)]
     assert elite([*bad, *good]) == good
     found = importances(space, [*bad, *good], shuffles=50)
     assert found[0].chance == pytest.approx(1 / 51)

@@ -75,6 +75,8 @@ def make_plan(
         NasGymError: There is no winner, or it can't be trained as asked.
     """
     started = time.perf_counter()
+    for ranked in run.best(1):  # a mistake in the recipe is told before anything is trained
+        _recipe(ranked.candidate, search, data, request, epochs=1)
     order = _order(run, search, request, named)
     winner = order[0].ranked
     naming_seconds = time.perf_counter() - started

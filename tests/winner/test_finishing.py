@@ -36,6 +36,19 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
     return order
 
 
+def stopped_once(monkeypatch: pytest.MonkeyPatch, name: str) -> list[float]:
+    """Have a step stopped by Ctrl-C the first time it is taken; the list will hold the minutes it was given."""
+    times: list[float] = []
+
+    def stop(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
+        times.append(minutes)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(finishing.STEPS, name, stop)
+    return times
+
+
 def test_all_steps_are_taken_in_order_within_the_time(tmp_path: Path, taken: Taken) -> None:
     content = finish(tmp_path, FinishRequest(minutes=30))
     assert [name for name, _ in taken] == list(WEIGHTS)
@@ -156,14 +169,7 @@ def test_without_torch_pruning_the_rest_is_compressed_and_the_step_says_so(
 def test_the_same_call_goes_on_with_the_step_that_was_stopped(
     tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = []
-
-    def stop(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
-        times.append(minutes)
-        if len(times) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setitem(finishing.STEPS, "inspect", stop)
+    times = stopped_once(monkeypatch, "inspect")
     with pytest.raises(KeyboardInterrupt):
         finish(tmp_path, FinishRequest())
     assert [name for name, _ in taken] == ["tune", "retrain"]
@@ -190,14 +196,7 @@ def test_other_workers_or_other_steps_go_on_with_what_is_done(tmp_path: Path, ta
 def test_a_step_that_is_left_out_for_a_while_goes_on_with_its_time(
     tmp_path: Path, taken: Taken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = []
-
-    def stop(path: Path, request: FinishRequest, minutes: float, watch: Any) -> None:
-        times.append(minutes)
-        if len(times) == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setitem(finishing.STEPS, "compress", stop)
+    times = stopped_once(monkeypatch, "compress")
     with pytest.raises(KeyboardInterrupt):
         finish(tmp_path, FinishRequest())
     file = tmp_path / finishing.FINISH_FILE

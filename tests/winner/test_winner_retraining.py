@@ -340,7 +340,10 @@ def test_a_run_in_use_and_what_is_no_run_are_refused(run_path: Path, tmp_path: P
         retrain(tmp_path / "nothing", REQUEST)
 
 
-def test_a_mistake_in_the_recipe_is_told_before_anything_is_trained(run_path: Path) -> None:
+def test_a_mistake_in_the_recipe_is_told_before_anything_is_trained(
+    run_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "contenders", lambda *_: pytest.fail("trained to name the winner"))
     with pytest.raises(ConfigurationError, match="got lr"):
         retrain(run_path, Request(top=1, repeats=1, epochs=1, recipe={"lr": 1}))
 

@@ -11,12 +11,13 @@ RUN=${1:-runs/cifar10}
 DATA=${2:-../shared/data}
 PYTHON=${PYTHON:-python}
 TOTAL=${TOTAL:-75}
-EVALUATIONS=${EVALUATIONS:-24}
+EVALUATIONS=${EVALUATIONS:-32}
+EPOCHS=${EPOCHS:-18}      # of the retraining: it is as wide as they allow
 export PYTHONPATH="$(dirname "$0")${PYTHONPATH:+:$PYTHONPATH}"      # residual_space
 
 started=$(date +%s)
 "$PYTHON" -m nas_gym search --env residual_space:Residual-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=14000000 --env-arg min_resolution=4 --env-arg min_layers=6 --env-arg epochs=4 --env-arg threads=1 \
+    --env-arg max_macs=9500000 --env-arg min_resolution=4 --env-arg min_layers=6 --env-arg epochs=4 --env-arg threads=1 \
     --env-arg batch_size=64 --env-arg learning_rate=0.2 \
     --agent genetic --evaluations "$EVALUATIONS" --confirm 0 --workers 2 --seed 0 --run-dir "$RUN"
 if [ ! -s "$RUN/minutes.txt" ]; then
@@ -29,5 +30,5 @@ if [ ! -s "$RUN/minutes.txt" ]; then
     echo $(( TOTAL - searched - 1 )) > "$RUN/minutes.txt"
 fi
 "$PYTHON" -m nas_gym retrain "$RUN" --also "$DATA/cifar10/rest_*.npz" --width auto --top 2 --repeats 2 \
-    --recipe-arg batch_size=128 --minutes "$(cat "$RUN/minutes.txt")"
+    --recipe-arg batch_size=128 --epochs "$EPOCHS" --minutes "$(cat "$RUN/minutes.txt")"
 echo "$(( ($(date +%s) - started + 59) / 60 )) minutes in this call"

@@ -25,7 +25,7 @@ def unexplained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A search on a table that explained nothing."""
     run = tmp_path_factory.mktemp("runs") / "run"
     runner.search(
-        SearchSettings(env="nas_gym/Table-v0", evaluations=48, agent_args={"n_steps": 32}, explain="none"), run
+        SearchSettings(env="nas_gym/Table-v0", evaluations=24, agent_args={"n_steps": 16}, explain="none"), run
     )
     return run
 

@@ -182,8 +182,8 @@ class Database:
                 row.broken.append(f"{run.name} ended with exit code {code}: {life.log.read_text()[-300:]}")
                 continue
             row.finished(run, lone)
-        done = sum((ledger_of(run).count("done") for run in runs), start=Counter[str]())
-        row.injected = sum(count > 1 for count in done.values())  # both asked before either had the answer
+        asked = [{key for word, key, _ in ledger_of(run).lines() if word == "done"} for run in alone]
+        row.injected = len(set.intersection(*asked))  # questions of all searches: one may be asked twice at once
         row.statuses = Counter(evaluation.status for evaluation in stored(runs[0]).values())
         return row
 

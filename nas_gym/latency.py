@@ -58,7 +58,7 @@ def measure_latency(
         repetitions: Measured passes.
         threads: On a CPU.
         channels_last: Memory layout of images, as in training.
-        mixed_precision: On CUDA, bfloat16 autocast, as in training.
+        mixed_precision: bfloat16 autocast, as in training; not on MPS.
 
     Raises:
         ConfigurationError: A number is out of range.
@@ -119,6 +119,6 @@ def _prepared(module: nn.Module, device: torch.device, threads: int, mixed_preci
             stack.callback(setattr, part, "training", training)
         module.eval()
         stack.enter_context(torch.inference_mode())
-        if mixed_precision and device.type == "cuda":
-            stack.enter_context(torch.autocast("cuda", torch.bfloat16))  # CUDA only
+        if mixed_precision and device.type != "mps":
+            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
         yield

@@ -16,6 +16,8 @@ medians of the pairwise ratios are told.
 
 * side by side (``--workers N``): N evaluators in processes of their own, one thread each, train N networks at once.
 
+``--mixed-precision`` lets all but the script compute in bfloat16, which a CPU with instructions for it does faster.
+
 Trainings a minute follow from the seconds. The share of the arithmetic rate is the rate at which the evaluator's
 training multiplies and adds over the rate of the layers alone; a training step counts as three forward passes.
 
@@ -87,7 +89,7 @@ def compare(dataset: Dataset, evaluator: TrainingEvaluator, arguments: argparse.
     batch = min(recipe.batch_size, len(dataset.train))
     steps = len(dataset.train) // batch
     module = build(candidate.architecture, seed=0).to(memory_format=torch.channels_last)
-    alone = LayersAlone(module, tensors["train"][0][:batch].permute(0, 3, 1, 2))
+    alone = LayersAlone(module, tensors["train"][0][:batch].permute(0, 3, 1, 2), recipe)
 
     def ours(epochs: int) -> float:
         return evaluate(evaluator, [candidate], fidelity=Fidelity(epochs=epochs))[0].accuracy or 0.0
@@ -181,7 +183,8 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     sources = {"digits": "digits", "fashion": "FashionMNIST", "cifar": arguments.cifar}
     per_class = None if name == "digits" else arguments.first_per_class
     dataset = load_dataset(sources[name], data_root=arguments.data_root, first_per_class=per_class)
-    recipe = replace(preset_recipe(IDS[name]), crop=0, threads=arguments.threads)
+    mixed = arguments.mixed_precision or None
+    recipe = replace(preset_recipe(IDS[name]), crop=0, threads=arguments.threads, mixed_precision=mixed)
     evaluator = TrainingEvaluator(dataset, recipe, device="cpu", evaluation_seed=arguments.seed)
     torch.set_num_threads(evaluator.recipe.threads or 1)
     rows: dict[str, Any] = {"images": len(dataset.train), "recipe": str(evaluator.recipe)}
@@ -244,6 +247,7 @@ def main() -> None:
     parser.add_argument("--cifar", default="CIFAR10", help="name or .npz file of CIFAR-10")
     parser.add_argument("--first-per-class", type=int, default=1000, help="images, validation included")
     parser.add_argument("--threads", type=int, help="by default those of the recipe's rule")
+    parser.add_argument("--mixed-precision", action="store_true", help="all but the script compute in bfloat16")
     parser.add_argument("--repetitions", type=int, default=5, help="how often the subjects take turns")
     parser.add_argument("--workers", type=int, default=0, help="also train in so many processes at once")
     parser.add_argument("--compile", action="store_true", help="measure compiled trainings instead")

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +79,11 @@ def script(dataset: Dataset, candidate: Candidate, recipe: Recipe, seed: int) ->
     return correct / len(dataset.validation)
 
 
+def precision(recipe: Recipe) -> AbstractContextManager[object]:
+    """Return the context in which a recipe's network computes on a CPU."""
+    return torch.autocast("cpu", torch.bfloat16) if recipe.mixed_precision else nullcontext()
+
+
 def bare(tensors: dict[str, Any], candidate: Candidate, recipe: Recipe) -> float:
     """Train with nothing but the arithmetic; return the validation accuracy."""
     module = build(candidate.architecture, seed=0).to(memory_format=torch.channels_last)
@@ -95,10 +101,12 @@ def bare(tensors: dict[str, Any], candidate: Candidate, recipe: Recipe) -> float
                 chosen = order[here]
                 batch = altered(images.index_select(0, chosen), draws[here]).permute(0, 3, 1, 2)
                 step, steps = epoch * per_epoch + i, recipe.epochs * per_epoch
-                loss = functional.cross_entropy(module(batch), targets[chosen])
+                with precision(recipe):
+                    outputs = module(batch)
+                loss = functional.cross_entropy(outputs.float(), targets[chosen])
                 optimizer.step(loss, one_cycle(step, steps, recipe.learning_rate, recipe.warmup))
             module.eval()
-            with torch.no_grad():
+            with torch.no_grad(), precision(recipe):
                 size = max(16, 2**17 // others[0].numel())
                 outputs = torch.cat([module(part.permute(0, 3, 1, 2)) for part in torch.split(others, size)])
                 correct = int((outputs.argmax(1) == answers).sum())
@@ -111,14 +119,17 @@ class LayersAlone:
     Args:
         module: The network, in channels_last.
         inputs: A batch, (n, channels, height, width).
+        recipe: Says in which precision.
     """
 
-    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
+    def __init__(self, module: nn.Module, inputs: Tensor, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.work: list[tuple[nn.Module, Tensor, Tensor, list[Tensor]]] = []
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.register_forward_hook(self._seen)
-        module(inputs)
+        with precision(recipe):
+            module(inputs)
 
     def _seen(self, layer: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
         values = given[0].detach().clone()  # in the same layout
@@ -131,7 +142,9 @@ class LayersAlone:
         """Compute forward and backward; return 0."""
         for _ in range(steps):
             for layer, values, gradient, wanted in self.work:
-                torch.autograd.grad(layer.forward(values), wanted, gradient)
+                with precision(self.recipe):
+                    output = layer.forward(values)
+                torch.autograd.grad(output, wanted, gradient)
         return 0.0
 
 

@@ -187,9 +187,9 @@ class Training:
             inputs = train.inputs.index_select(0, order[here])
             if draws is not None:
                 inputs = altered(inputs, draws[here])
+            images = _channels_second(inputs, recipe)
             with _precision(recipe, targets):
-                images = _channels_second(inputs, recipe)
-                loss = self._loss(images, self._forward(images), targets[step])
+                loss = self._loss(images, self._forward(images).float(), targets[step])
             done = len(self.curve) * steps + step
             self._optimizer.step(loss, one_cycle(done, recipe.epochs * steps, recipe.learning_rate, recipe.warmup))
             losses.append(loss.detach())
@@ -244,6 +244,8 @@ def score(module: nn.Module, data: Tensors, recipe: Recipe) -> tuple[float, floa
 def outputs(module: nn.Module, inputs: Tensor, recipe: Recipe, *, mirrored: bool = False) -> Tensor:
     """Return the outputs of a module in evaluation mode, float32 (n, classes), on the device of the inputs.
 
+    They are computed in float32 whatever the training was computed in: this is what an exported network answers.
+
     Args:
         module: On the device of the inputs.
         inputs: Of `Tensors`.
@@ -252,9 +254,8 @@ def outputs(module: nn.Module, inputs: Tensor, recipe: Recipe, *, mirrored: bool
     """
     module.eval()
     batch = max(16, _EVALUATION_VALUES.get(inputs.device.type, _MORE_EVALUATION_VALUES) // math.prod(inputs.shape[1:]))
-    with _precision(recipe, inputs):
-        parts = (part.flip(2) if mirrored else part for part in torch.split(inputs, batch))
-        return torch.cat([module(_channels_second(part, recipe)).float() for part in parts])
+    parts = (part.flip(2) if mirrored else part for part in torch.split(inputs, batch))
+    return torch.cat([module(_channels_second(part, recipe)) for part in parts])
 
 
 def _cross_entropy(smoothing: float, images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -284,8 +285,9 @@ def _chance(device: torch.device) -> list[Chance]:
 
 def _precision(recipe: Recipe, targets: Tensor) -> AbstractContextManager[object]:
     """Return the context in which a network computes: bfloat16 where the recipe and the device say so."""
-    if recipe.mixed_precision and targets.is_cuda:
-        return torch.autocast("cuda", torch.bfloat16)  # CUDA only
+    device = targets.device.type
+    if recipe.mixed_precision and device != "mps":
+        return torch.autocast(device, torch.bfloat16)
     return nullcontext()
 
 

@@ -46,6 +46,14 @@ def device_name(device: torch.device) -> str:
     return f"{device} {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)  # CUDA only
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 by instructions of its own: CUDA, and some CPUs; others are slow."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    named = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in named)
+
+
 def _float32_precisions(tf32: bool) -> list[tuple[Any, str, Any]]:
     """Return the settings that say how float32 is multiplied on CUDA: where, name and value."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn  # CUDA only

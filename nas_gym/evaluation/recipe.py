@@ -10,7 +10,8 @@ from nas_gym.errors import ConfigurationError
 from nas_gym.operations import Number, Shape
 
 SMALL_INPUT = 256  # values in one sample
-_FLAGS = ("flip", "mixed_precision", "tf32", "compile")  # fields that are on or off
+_FLAGS = ("flip", "tf32", "compile")  # fields that are on or off
+_FLAGS_OR_NONE = ("channels_last", "mixed_precision")  # None: a rule decides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,10 @@ class Recipe:
         cutout: Side in pixels of a square at a random place in every image that is set to the mean colour; 0: none.
         threads: Threads of the training on a CPU; None: 1 for samples of up to 256 values, else 2.
         channels_last: Memory layout of images; None: on every device but MPS.
-        mixed_precision: On CUDA, bfloat16 autocast.
+        mixed_precision: Whether convolutions and matrix products are computed in bfloat16 (`torch.autocast`), the rest
+            in float32, which also holds weights and gradients (Kalamkar et al. 2019, arXiv 1905.12322). None: on CUDA.
+            A CPU that has instructions for it (AVX-512 BF16, AMX) trains photographs almost twice as fast; one that
+            has none becomes slower (`nas_gym.evaluation.process.has_bfloat16`). MPS stays with float32.
         tf32: On CUDA, whether what is computed in float32 may use TensorFloat-32 in products.
         compile: Whether networks are compiled for their training (`torch.compile`); needs a C++ compiler on a CPU. It
             takes seconds to a minute a network and pays for long trainings only (``scripts/bench_evaluator.py
@@ -56,7 +60,7 @@ class Recipe:
     cutout: int = 0
     threads: int | None = None
     channels_last: bool | None = None
-    mixed_precision: bool = True
+    mixed_precision: bool | None = None
     tf32: bool = True
     compile: bool = False
     hopeless_after: int | None = None
@@ -80,7 +84,7 @@ class Recipe:
                 ("hopeless_after", self.hopeless_after is None or _whole(self.hopeless_after, 1)),
                 ("hopeless_below", 0 <= self.hopeless_below <= 1),
                 *((name, is_flag(getattr(self, name))) for name in _FLAGS),
-                ("channels_last", self.channels_last is None or is_flag(self.channels_last)),
+                *((name, getattr(self, name) is None or is_flag(getattr(self, name))) for name in _FLAGS_OR_NONE),
                 ("threads", self.threads is None or _whole(self.threads, 1)),
                 ("time_limit_seconds", self.time_limit_seconds is None or self.time_limit_seconds > 0),
             )
@@ -88,7 +92,7 @@ class Recipe:
         ]
         if wrong:
             shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
-            flags = "" if {*_FLAGS, "channels_last"}.isdisjoint(wrong) else "; write true or false"
+            flags = "" if {*_FLAGS, *_FLAGS_OR_NONE}.isdisjoint(wrong) else "; write true or false"
             raise ConfigurationError(f"the training recipe is out of range: {shown}{flags}")
 
     def is_hopeless(self, curve: Sequence[float]) -> bool:
@@ -101,12 +105,14 @@ class Recipe:
         size = 1
         for length in input_shape:
             size *= length
-        threads, channels_last = self.threads, self.channels_last
+        threads, channels_last, mixed_precision = self.threads, self.channels_last, self.mixed_precision
         if threads is None:
             threads = 1 if size <= SMALL_INPUT else 2
         if channels_last is None:
             channels_last = len(input_shape) == 3 and device_type != "mps"
-        return replace(self, threads=threads, channels_last=channels_last)
+        if mixed_precision is None:
+            mixed_precision = device_type == "cuda"
+        return replace(self, threads=threads, channels_last=channels_last, mixed_precision=mixed_precision)
 
     def overridden(self, hyperparameters: Iterable[tuple[str, Number]]) -> "Recipe":
         """Return the recipe with a candidate's hyper-parameters in place.

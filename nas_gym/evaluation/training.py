@@ -229,7 +229,7 @@ class TrainingEvaluator:
             device=self.device,
             threads=recipe.threads or 1,
             channels_last=bool(recipe.channels_last),
-            mixed_precision=recipe.mixed_precision,
+            mixed_precision=bool(recipe.mixed_precision),
         )
         return {"latency_ms": measured.median_ms, "latency_iqr_ms": measured.iqr_ms}
 

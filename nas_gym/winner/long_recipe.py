@@ -50,18 +50,20 @@ def long_recipe(
     n_images: int,
     epochs: int,
     processors: int = 2,
+    bfloat16: bool = False,
     hyperparameters: Iterable[tuple[str, Number]] = (),
     changes: Mapping[str, Any] | None = None,
 ) -> LongRecipe:
     """Return how a network is trained for long that a search trained briefly.
 
     What the search decided stays, be it by its recipe or as a hyper-parameter of the candidate: optimiser, learning
-    rate, batch size, weight decay, mirroring. What a short training does not need is added: label smoothing, and for
-    images of at least 24 pixels a side that are mirrored a crop of an eighth of the shorter side and, in 20 epochs or
-    more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all processors, unless its
-    samples are small. Where an epoch has fewer than 12 steps, the batch is halved until it has them, down to 8 images,
-    and the learning rate follows: in proportion (SGD; Goyal et al. 2017, arXiv 1706.02677, section 2.1) or as the
-    square root (Adam; Malladi et al. 2022, arXiv 2205.10287).
+    rate, batch size, weight decay, mirroring. What a short training does not need is added: label smoothing, and
+    for images of at least 24 pixels a side that are mirrored a crop of an eighth of the shorter side and, in 20
+    epochs or more, a cutout of a quarter of it. Nothing stops a long training early. On a CPU it has all
+    processors, unless its samples are small, and computes such images in bfloat16 where it has instructions for
+    that. Where an epoch has fewer than 12 steps, the batch is halved until it has them, down to 8 images, and the
+    learning rate follows: in proportion (SGD; Goyal et al. 2017, arXiv 1706.02677, section 2.1) or as the square
+    root (Adam; Malladi et al. 2022, arXiv 2205.10287).
 
     Args:
         searched: The recipe of the search, settled.
@@ -69,6 +71,7 @@ def long_recipe(
         n_images: Training images.
         epochs: Passes over them.
         processors: Those of this machine.
+        bfloat16: Whether the device multiplies it by instructions of its own (`has_bfloat16`).
         hyperparameters: Those of the candidate.
         changes: Fields of the recipe, ``average_decay`` or ``flip_at_test``, which have the last word.
 
@@ -79,7 +82,7 @@ def long_recipe(
     plain: dict[str, Any] = {f.name: f.default for f in fields(Recipe) if f.name in _SEARCH_ONLY}
     recipe = replace(searched.overridden(decided), **{**plain, "epochs": epochs})
     threads = 1 if prod(input_shape) <= SMALL_INPUT else max(1, processors)
-    recipe = replace(recipe, threads=threads, **_for_long(recipe, input_shape))
+    recipe = replace(recipe, threads=threads, **_for_long(recipe, input_shape, bfloat16))
     wanted = dict(changes or {})
     if "batch_size" not in wanted:
         recipe = _with_enough_steps(recipe, n_images)
@@ -101,9 +104,12 @@ def long_recipe(
     )
 
 
-def _for_long(recipe: Recipe, input_shape: Shape) -> dict[str, Any]:
+def _for_long(recipe: Recipe, input_shape: Shape, bfloat16: bool) -> dict[str, Any]:
     added: dict[str, Any] = {"label_smoothing": recipe.label_smoothing or 0.1}
-    if len(input_shape) == 3 and min(input_shape[1:]) >= _PHOTO and recipe.flip:
+    if len(input_shape) != 3 or min(input_shape[1:]) < _PHOTO:
+        return added
+    added["mixed_precision"] = bool(recipe.mixed_precision or bfloat16)
+    if recipe.flip:
         side = min(input_shape[1:])
         added["crop"] = max(recipe.crop, side // 8)
         if recipe.epochs >= _CUTOUT_EPOCHS:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas_gym.architecture import Architecture, Candidate
 from nas_gym.errors import ConfigurationError
+from nas_gym.evaluation.process import has_bfloat16
 from nas_gym.evaluation.stored import StoredEvaluator
 from nas_gym.evaluation.training import tensors_of
 from nas_gym.run import Run
@@ -153,6 +154,7 @@ def _recipe(winner: Candidate, search: Searched, data: FinalData, request: Reque
         n_images=len(data.dataset.train),
         epochs=epochs,
         processors=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        bfloat16=has_bfloat16(search.trainer.device),
         hyperparameters=winner.hyperparameters,
         changes=request.recipe,
     )

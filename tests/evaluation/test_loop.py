@@ -14,7 +14,7 @@ from nas_gym.builder import build
 from nas_gym.data import Dataset
 from nas_gym.evaluation import Recipe
 from nas_gym.evaluation.augmentation import augmented
-from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, fit, score
+from nas_gym.evaluation.loop import DivergedError, Progress, Tensors, TimeLimitError, Training, fit, outputs, score
 from nas_gym.evaluation.optimizer import one_cycle
 from nas_gym.randomness import isolated_generators
 
@@ -82,6 +82,43 @@ def test_convolutions_equal_a_plain_loop(digits: Dataset) -> None:
     plain_loop(other, train, validation, recipe, seed=2)
     for (name, one), plain in zip(module.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(one, plain, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_mixed_precision_multiplies_in_bfloat16_and_keeps_float32(digits: Dataset) -> None:
+    train, validation = split(digits, "train", 256), split(digits, "validation", 64)
+    seen: dict[str, set[torch.dtype]] = {"convolutions": set(), "losses": set()}
+
+    def trained(mixed: bool) -> tuple[nn.Module, Progress]:
+        module = build(convnet(width=8).architecture, seed=1).to(memory_format=torch.channels_last)
+        for layer in module.modules():
+            if mixed and isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(lambda _, __, output: seen["convolutions"].add(output.dtype))
+
+        def loss(images: torch.Tensor, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            seen["losses"].add(outputs.dtype)
+            return functional.cross_entropy(outputs, targets)
+
+        training = Training(
+            module,
+            train,
+            validation,
+            replace(RECIPE, mixed_precision=mixed),
+            torch.Generator().manual_seed(2),
+            loss=loss,
+        )
+        progress = training.run(RECIPE.epochs)
+        training.release()
+        return module, progress
+
+    (exact, plain), (module, mixed), (_, again) = trained(False), trained(True), trained(True)
+    assert seen == {"convolutions": {torch.bfloat16}, "losses": {torch.float32}}
+    assert mixed == again, "the same bits"
+    assert mixed.loss != plain.loss and mixed.loss == pytest.approx(plain.loss, rel=0.05)
+    assert {weight.dtype for weight in module.state_dict().values() if weight.is_floating_point()} == {torch.float32}
+    answers = outputs(module, validation.inputs, replace(RECIPE, mixed_precision=True))
+    with torch.no_grad():
+        assert torch.equal(answers, module(validation.inputs.permute(0, 3, 1, 2))), "what an exported network answers"
+    assert not torch.equal(answers, outputs(exact, validation.inputs, RECIPE))
 
 
 def test_layout_is_obeyed_even_with_one_channel(digits: Dataset) -> None:

@@ -25,8 +25,8 @@ WRONG = {
     "hopeless_below": [-0.1, 1.1, math.nan],
     "threads": [0, 1.5],
     "time_limit_seconds": [0.0, -1.0, math.nan],
-    **{name: ["False", "", 2, None] for name in ("flip", "mixed_precision", "tf32", "compile")},
-    "channels_last": ["False", 2],
+    **{name: ["False", "", 2, None] for name in ("flip", "tf32", "compile")},
+    **{name: ["False", "", 2] for name in ("channels_last", "mixed_precision")},
 }
 
 
@@ -62,8 +62,9 @@ def test_what_is_on_or_off_may_be_a_number_of_a_candidate_and_is_told_as_it_came
 def test_settled_by_shape_and_device(shape: Any, device: str, threads: int, channels_last: bool) -> None:
     settled = Recipe().settled(shape, device)
     assert (settled.threads, settled.channels_last) == (threads, channels_last)
+    assert settled.mixed_precision is (device == "cuda")
     assert settled.settled((1,), "mps") == settled  # nothing is left to a rule
-    asked = Recipe(threads=3, channels_last=not channels_last)
+    asked = Recipe(threads=3, channels_last=not channels_last, mixed_precision=device != "cuda")
     assert asked.settled(shape, device) == asked
 
 

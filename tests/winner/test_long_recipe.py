@@ -30,6 +30,20 @@ def test_small_images_and_those_that_are_not_mirrored_stay_whole() -> None:
     assert long_recipe(Recipe(crop=1), (1, 28, 28), n_images=100, epochs=3).recipe.crop == 1
 
 
+def test_photographs_are_computed_in_bfloat16_where_that_is_fast_and_nobody_says_otherwise() -> None:
+    def mixed(shape: tuple[int, int, int], fast: bool, device: str = "cpu", **changes: object) -> bool | None:
+        recipe = PHOTOS.settled(shape, device)
+        return long_recipe(
+            recipe, shape, n_images=1000, epochs=3, bfloat16=fast, changes=changes
+        ).recipe.mixed_precision
+
+    assert mixed((3, 32, 32), True) is True
+    assert mixed((3, 32, 32), False) is False
+    assert mixed((1, 8, 8), True) is False, "small images gain nothing"
+    assert mixed((3, 32, 32), True, mixed_precision=False) is False
+    assert mixed((3, 32, 32), False, device="cuda") is True, "as the search"
+
+
 def test_hyperparameters_of_the_candidate_count_but_not_its_epochs() -> None:
     decided = (("batch_size", 32), ("epochs", 3), ("learning_rate", 0.03))
     found = long_recipe(PHOTOS, (3, 32, 32), n_images=1000, epochs=20, hyperparameters=decided)

@@ -10,6 +10,7 @@ import torch
 from nas_gym.builder import Network
 from nas_gym.data.dataset import Dataset
 from nas_gym.errors import ConfigurationError, RunError
+from nas_gym.evaluation.process import has_bfloat16
 from nas_gym.evaluation.recipe import Recipe
 from nas_gym.operations import Number
 from nas_gym.run import Run
@@ -79,6 +80,7 @@ class Material:
             n_images=len(self.dataset.train),
             epochs=epochs,
             processors=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            bfloat16=has_bfloat16(self.search.trainer.device),
             hyperparameters=own,
             changes=changes,
         ).recipe

@@ -41,12 +41,15 @@ class Trainer:
 
     def recipe(self, values: Mapping[str, Value] | None = None) -> LongRecipe:
         """Return the recipe with these hyper-parameters, or without tuning."""
+        from nas_gym.evaluation.process import has_bfloat16
+
         return long_recipe(
             self.searched,
             self.input_shape,
             n_images=len(self.train),
             epochs=self.epochs,
             processors=self.processors,
+            bfloat16=has_bfloat16(self.train.targets.device),
             hyperparameters=self.candidate.hyperparameters,
             changes=values,
         )

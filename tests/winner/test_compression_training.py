@@ -1,5 +1,6 @@
 """Learning from a teacher: the loss against its formula, and trainings that go on after a kill."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,7 +124,9 @@ def test_a_variant_that_diverges_is_left_out_and_said_to_be(tmp_path: Path, monk
 def test_learning_is_as_slow_as_the_training_of_the_winner_was_at_last() -> None:
     def rate(content: dict[str, Any], *hyperparameters: Any) -> float:
         winner = SimpleNamespace(candidate=SimpleNamespace(hyperparameters=()), content=content)
-        search = SimpleNamespace(trainer=SimpleNamespace(recipe=Recipe().settled((1, 6, 6), "cpu")))
+        search = SimpleNamespace(
+            trainer=SimpleNamespace(recipe=Recipe().settled((1, 6, 6), "cpu"), device=torch.device("cpu"))
+        )
         data = SimpleNamespace(input_shape=(1, 6, 6), train=range(1000))
         parts: Any = {"run": None, "winner": winner, "network": None, "search": search, "dataset": data, "digest": ""}
         return Material(**parts).recipe(2, *hyperparameters).learning_rate
@@ -139,7 +142,9 @@ def test_another_teacher_is_another_training() -> None:
     assert tuning._question(one) == tuning._question(lesson())
 
 
-def test_students_are_the_best_of_what_is_cheap_enough(searched_run: Path) -> None:
+def test_students_are_the_best_of_what_is_cheap_enough(searched_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    least = "nas_gym.winner.compression.students.LEAST_LEARNED"
+    monkeypatch.setattr(least, -math.inf)  # trainings of a fraction of a second: most have learned nothing
     run = Run(searched_run)
     ranked = run.best(99)
     teacher = max((one.candidate.trained for one in ranked), key=lambda one: (one.macs, one.parameters))
@@ -155,3 +160,9 @@ def test_students_are_the_best_of_what_is_cheap_enough(searched_run: Path) -> No
     assert students(run, teacher, 0) == []
     cheapest = min((one.candidate.trained for one in ranked), key=lambda one: one.parameters)
     assert students(run, cheapest, 2) == []
+    best, guessing = ranked[0].accuracy or 0.0, 1 / teacher.output_shape[0]
+    learned = [((one.accuracy or 0.0) - guessing) / (best - guessing) for one in chosen]
+    monkeypatch.setattr(least, max(learned) + 0.01)
+    assert students(run, teacher, 2) == [], "none of them learned that much"
+    monkeypatch.setattr(least, max(learned) - 0.01)
+    assert students(run, teacher, 1) == [chosen[int(np.argmax(learned))]]

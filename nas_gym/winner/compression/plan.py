@@ -101,7 +101,7 @@ def make_plan(
     if len(learners) < request.students:
         notes.append(
             f"{len(learners)} of {request.students} students: the search evaluated no other network with few enough "
-            "MACs and parameters"
+            "MACs and parameters that learned enough to be taught"
         )
     plan = Plan(tuple(steps), advice, {}, tuple(notes))
     return plan if request.epochs is not None else _scheduled(plan, material, request, since)

@@ -68,7 +68,7 @@ def distillation_loss(teacher: nn.Module, temperature: float, weight: float) -> 
 
     def loss(images: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
         with torch.no_grad():
-            told = teacher(images).float()
+            told = teacher(images).to(outputs.dtype)
         classes = functional.cross_entropy(outputs, targets)
         logs = [functional.log_softmax(logits / temperature, 1) for logits in (outputs, told)]
         likeness = functional.kl_div(logs[0], logs[1], reduction="batchmean", log_target=True)

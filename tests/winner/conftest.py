@@ -41,6 +41,6 @@ def compressed_run(searched_run: Path, tmp_path_factory: pytest.TempPathFactory)
 
     pytest.importorskip("torch_pruning")
     path = Path(shutil.copytree(searched_run, tmp_path_factory.mktemp("compressed") / "run"))
-    retrain(path, Retraining(top=1, repeats=1, epochs=4))
+    retrain(path, Retraining(top=1, repeats=1, epochs=4, width=2))  # so that what was searched is a smaller one
     compress(path, Request(ratios=(0.5,), epochs=1, students=1, points=3.0, calibration_images=64))
     return path

@@ -64,7 +64,7 @@ def test_every_file_gives_the_numbers_of_its_network(
     pixels, targets = test_images
     mean, std = (np.array(values, dtype=np.float32).reshape(1, -1, 1, 1) for values in (winner.mean, winner.std))
     names = [row["name"] for row in content["variants"]]
-    assert {"plain", "plain-int8", "pruned-50"} <= set(names) and names[0] == "plain"
+    assert {"plain", "plain-int8", "pruned-50", "distilled-1"} <= set(names) and names[0] == "plain"
     for row in content["variants"]:
         network = read_network(folder / f"{row['name'].removesuffix('-int8')}.pt")
         with torch.no_grad():

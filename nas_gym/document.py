@@ -126,13 +126,14 @@ def _markdown(block: Block, folder: str) -> str:
         case Facts(pairs):
             return _markdown(Rows(("", ""), [(f"**{name}**", value) for name, value in pairs], plain=True), folder)
         case Rows(header, rows, caption, plain):
-            lines = [_row(header)]
+            lines = [markdown_row(header)]
             lines.append("|" + "|".join(" --- " if plain or i == 0 else " ---: " for i in range(len(header))) + "|")
-            lines += [_row(row) for row in rows]
+            lines += [markdown_row(row) for row in rows]
             return (f"{caption}\n\n" if caption else "") + "\n".join(lines)
 
 
-def _row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table; what a cell holds stays in it."""
     return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
 
 

@@ -32,6 +32,7 @@ def explain(
         from nas_gym_agents.explanations import explain_afterwards
 
         loaded = nas_gym.load(run)
+        loaded.explanation(place - 1)  # that there is no such network is told before anything is computed
         trainings = Trainings(best=train, fidelity=fidelity, repeats=repeats) if train else None
         if trainings is not None:
             errors.print(f"up to {planned_trainings(loaded, trainings)} trainings", markup=False)

@@ -196,6 +196,18 @@ def _print_explanation(run: Run, console: Console) -> None:
     console.print("\n[bold]What moved the controller when it designed the best network[/bold]")
     for paragraph in run.explanation():
         console.print(f"• {paragraph}", markup=False)
+    _print_checks(run, console)
+
+
+def _print_checks(run: Run, console: Console) -> None:
+    """Print how many checks of the explanations passed, and what those that did not pass say."""
+    judged = [check for check in run.checks or [] if check.get("passed") is not None]
+    failed = [check for check in judged if not check["passed"]]
+    if judged:
+        told = f"{len(judged) - len(failed)} of {len(judged)} checks of these explanations passed"
+        console.print(f"{told}{':' if failed else '.'}", markup=False)
+    for check in failed:
+        console.print(f"  FAILED: {check['sentence']}", markup=False)
 
 
 def _print_next(run: Run, console: Console) -> None:

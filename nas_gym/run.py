@@ -1,5 +1,6 @@
 """Reading a run: best candidates, history, decisions, the trained module."""
 
+import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from nas_gym.history import Episode, read_history
 from nas_gym.objective import Objective, VectorObjective, accuracy, named_objective
 from nas_gym.pareto import front
 from nas_gym.ranking import Answers, Plan, order
-from nas_gym.run_directory import DECISIONS, HISTORY, RESULTS, WEIGHTS, read_run_file
+from nas_gym.run_directory import CHECKS, DECISIONS, EXPLANATIONS, HISTORY, RESULTS, WEIGHTS, read_run_file
 from nas_gym.store import ResultStore
 from nas_gym.weights import BestWeights, read_module
 
@@ -149,7 +150,7 @@ class Run:
         """
         best = self.best(place + 1)
         if len(best) <= place:
-            raise RunError(f"{str(self.path)!r} holds {len(best)} evaluated networks, number {place + 1} was asked for")
+            raise self._no_network(place, len(best))
         file = BestWeights(self.path / WEIGHTS).find(best[place].candidate.key)
         if file is None and " tabular/" in self.content["namespace"]:
             raise RunError(
@@ -175,12 +176,34 @@ class Run:
         return load_winner(self.path)
 
     def explanation(self, place: int = 0) -> list[str]:
-        """Return what moved the controller at each decision of the best candidate (or of the next ones), in words."""
+        """Return what moved the controller at each decision of the best candidate (or of the next ones), in words.
+
+        Raises:
+            RunError: Fewer candidates were evaluated.
+        """
         best = self.best(place + 1)
-        if len(best) <= place:
+        if not best:
             return ["No network has been evaluated yet."]
+        if len(best) <= place:
+            raise self._no_network(place, len(best))
         decisions = self.decisions
         return account(decisions[decisions["episode"] == best[place].episode], self.header)
+
+    @property
+    def checks(self) -> list[dict[str, Any]] | None:
+        """The checks of its explanations as JSON-ready data; None where none were made, or their file is damaged.
+
+        Each has ``name``, ``value``, ``limit``, ``passed`` (None: without a verdict) and ``sentence``.
+        """
+        try:
+            content = json.loads((self.path / EXPLANATIONS / CHECKS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        whole = isinstance(content, list) and all(isinstance(one, dict) and "sentence" in one for one in content)
+        return content if whole else None
+
+    def _no_network(self, place: int, n: int) -> RunError:
+        return RunError(f"{str(self.path)!r} holds {n} evaluated networks, number {place + 1} was asked for")
 
     def named(self, actions: tuple[int, ...], slots: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
         """Return decisions as pairs of slot and choice."""

@@ -25,6 +25,7 @@ WEIGHTS = "weights"
 POLICY = "policy.zip"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
+CHECKS = "checks.json"  # in the next folder
 EXPLANATIONS = "explanations"  # what `nas-gym explain` and the end of a search computed: checks, credit, importance
 # What a resume rebuilds: everything in them follows from the settings and the stored results.
 DERIVED = (HISTORY, DECISIONS, TENSORBOARD, POLICY)

@@ -15,10 +15,13 @@ EVALUATIONS=${EVALUATIONS:-32}
 EPOCHS=${EPOCHS:-18}      # of the retraining: it is as wide as they allow
 export PYTHONPATH="$(dirname "$0")${PYTHONPATH:+:$PYTHONPATH}"      # residual_space
 
+has_bfloat16='import torch; from nas_gym.evaluation.process import has_bfloat16; print(has_bfloat16(torch.device("cpu")))'
+how=(--env-arg epochs=4 --env-arg threads=1 --env-arg batch_size=64 --env-arg learning_rate=0.2)
+if [ "$("$PYTHON" -c "$has_bfloat16")" = True ]; then how+=(--env-arg mixed_precision=true); fi
+
 started=$(date +%s)
 "$PYTHON" -m nas_gym search --env residual_space:Residual-v0 --env-arg dataset="$DATA/cifar10/subset.npz" \
-    --env-arg max_macs=9500000 --env-arg min_resolution=4 --env-arg min_layers=6 --env-arg epochs=4 --env-arg threads=1 \
-    --env-arg batch_size=64 --env-arg learning_rate=0.2 \
+    --env-arg max_macs=9500000 --env-arg min_resolution=4 --env-arg min_layers=6 "${how[@]}" \
     --agent genetic --evaluations "$EVALUATIONS" --confirm 0 --workers 2 --seed 0 --run-dir "$RUN"
 if [ ! -s "$RUN/minutes.txt" ]; then
     searched=$(( ($(date +%s) - started + 59) / 60 ))

@@ -83,7 +83,7 @@ class Ending:
         mine = decisions[decisions["episode"] == best.episode]
         if mine["phi"].notna().any():
             title = "What moved the controller at each decision of the best network"
-            account_figure(mine, header, title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
+            account_figure(mine, header.for_figures(), title).savefig(folder / EXPLANATION_PICTURE, dpi=110)
 
     def _test(self, candidate: Candidate) -> dict[str, Any]:
         """Return the accuracy on the test split, touched here and nowhere else, and its standard error.

@@ -1,28 +1,33 @@
 """The credit of a run directory: its space and table are made again from its settings, its trainings on request."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import Evaluation, Evaluator, Fidelity, StoredEvaluator, TabularEvaluator
+from nas_gym.evaluation.evaluation import FULL
 from nas_gym.evaluation.stored import Store
 from nas_gym.explain.credit_file import CreditTable
-from nas_gym.explain.credit_replacement import evaluated_lookup, lookups_of
+from nas_gym.explain.credit_replacement import Lookup, Measured, evaluated_lookup, lookups_of
 from nas_gym.explain.credit_run import MOST_EPISODES, credit_of_run
 from nas_gym.explain.credit_views import Ground, Replacing
+from nas_gym.explain.record import write_atomically
 from nas_gym.objective import VectorObjective
 from nas_gym.run import Run
 from nas_gym.run_directory import EXPLANATIONS, RESULTS
+from nas_gym.spaces import Prefix
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
 from nas_gym_agents.workers import Workers
 from nas_gym_envs import ArchitectureEnv
 
 TRAININGS = "trainings.sqlite"  # of replaced decisions; the run's own results stay as the search left them
+ASKED = "trainings.json"  # what was trained there at last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,8 @@ def explain_credit(
     Args:
         run: The run.
         trainings: Which networks are trained for counterfactual credit; None: none, and the view is there only where a
-            table tells the rewards. They are kept, so that no training is repeated.
+            table tells the rewards, or by the trainings that an earlier call made. They are kept, so that no training
+            is repeated.
         workers: Where they are trained; None: here.
         most: As in `nas_gym.explain.credit_run.credit_of_run`.
         seed: As there.
@@ -97,33 +103,66 @@ def explain_credit(
         NasGymError: The run is damaged, or trainings are asked for and its data or its space are not here.
     """
     folder = run.path / EXPLANATIONS
-    if trainings is None:
-        credit = credit_of_run(run, ground_of(run), most=most, seed=seed)
-    else:
-        with ExitStack() as stack:
+    kept = _kept(folder) if trainings is None else None
+    with ExitStack() as stack:
+        replacing = None
+        if trainings is not None:
             replacing = _replacing(run, trainings, workers or Workers(), folder, stack)
-            credit = credit_of_run(run, ground_of(run), replacing=replacing, most=most, seed=seed)
+        elif kept is not None and not isinstance(_env(run), str):
+            replacing = _replacing(run, kept, None, folder, stack)
+        credit = credit_of_run(run, ground_of(run), replacing=replacing, most=most, seed=seed)
+    if trainings is not None:
+        write_atomically(folder / ASKED, json.dumps(asdict(trainings)))
     credit.write(folder)
     return credit
 
 
-def _replacing(run: Run, trainings: Trainings, workers: Workers, folder: Path, stack: ExitStack) -> Replacing:
+def _kept(folder: Path) -> Trainings | None:
+    """Return what an earlier call trained; None if nothing, or if that is not on record."""
+    try:
+        return Trainings(**json.loads((folder / ASKED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, NasGymError):
+        return None
+
+
+def _replacing(run: Run, trainings: Trainings, workers: Workers | None, folder: Path, stack: ExitStack) -> Replacing:
+    """Return how replaced decisions are told; without workers nothing is trained: only what is on record is known."""
     env = _made(run)
     trainer: Evaluator = _trainer(env)
-    pool = None if isinstance(trainer, TabularEvaluator) else workers.pool(trainer)
+    pool = None if workers is None or isinstance(trainer, TabularEvaluator) else workers.pool(trainer)
     if pool is not None:
         stack.callback(pool.close)
     folder.mkdir(parents=True, exist_ok=True)
     searched, new = ResultStore(run.settings.get("store") or run.path / RESULTS), ResultStore(folder / TRAININGS)
     for store in (searched, new):
         stack.callback(store.close)
-    stored = StoredEvaluator(pool or trainer, _Layered(searched, new), namespace=env.space.name)
+    layered = _Layered(searched, new)
+    stored = StoredEvaluator(pool or trainer, layered, namespace=env.space.name)
     stack.callback(stored.flush)
     text = trainings.fidelity or str(run.settings.get("env_args", {}).get("fidelity") or "")
     fidelity = Fidelity.from_text(text) if text else None
     assert not isinstance(env.objective, VectorObjective), "the settings refuse rewards that are vectors"
     lookup = evaluated_lookup(env.space, stored, env.objective, fidelity=fidelity, repeats=trainings.repeats)
+    if workers is None:
+
+        def on_record(prefix: Prefix) -> bool:
+            key, told = env.space.candidate(prefix).key, str(fidelity or FULL)
+            answers = [layered.get(stored.namespace, key, told, repeat) for repeat in range(trainings.repeats)]
+            return None not in answers
+
+        lookup = _only(on_record, lookup)
     return Replacing(lookup=lookup, how=trainings.how, episodes=tuple(one.episode for one in run.best(trainings.best)))
+
+
+def _only(known: Callable[[Prefix], bool], lookup: Lookup) -> Lookup:
+    """Return a lookup that asks another one for what is known, and answers None for the rest."""
+
+    def told(prefixes: Sequence[Prefix]) -> list[Measured | None]:
+        asked = [prefix for prefix in prefixes if known(prefix)]
+        found = dict(zip(asked, lookup(asked), strict=True))
+        return [found.get(prefix) for prefix in prefixes]
+
+    return told
 
 
 @dataclass(frozen=True)

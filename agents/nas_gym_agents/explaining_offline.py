@@ -76,6 +76,7 @@ def extend(run: Run, *, every: bool = False) -> Extension:
         raise RunError(f"the decisions of {str(run.path)!r} have {header.note}")
     wanted = _wanted(run, header, every)
     if not wanted:
+        _count_all_alike(run)
         return Extension(0, 0.0, 0.0)
     done: dict[Place, Decision] = {}
     for version, model in replay(read_updates(folder / UPDATES)):
@@ -90,10 +91,22 @@ def extend(run: Run, *, every: bool = False) -> Extension:
             f"(log-probabilities differ by up to {worst:.2g}): explain the run on the kind of machine and with the "
             "versions it was made with"
         )
-    rewrite(folder, lambda decisions: [done.get((d.episode, d.step), d) for d in decisions])
+    rewrite(folder, lambda decisions: [_certain(done.get((d.episode, d.step), d)) for d in decisions])
     if header.note:
         write_header(folder / HEADER, replace(header, note=""))
     return Extension(len(done), worst, max(d.residual or 0.0 for d in done.values()))
+
+
+def _certain(decision: Decision) -> Decision:
+    """Return a decision as one of a log in which all are explained: it stands for itself alone in every average."""
+    return decision if decision.phi is None else replace(decision, sampling_probability=1.0)
+
+
+def _count_all_alike(run: Run) -> None:
+    """Say that no decision was drawn, where all are explained, yet some were explained within a time budget before."""
+    rows = run.decisions
+    if (rows["phi"].notna() & (rows["sampling_probability"] < 1.0)).any():
+        rewrite(run.path / DECISIONS, lambda decisions: [_certain(d) for d in decisions])
 
 
 def checks_of(run: Run) -> list[Check]:

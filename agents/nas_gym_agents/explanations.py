@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from nas_gym.errors import NasGymError
 from nas_gym.explain.record import write_atomically
 from nas_gym.run import Run
-from nas_gym.run_directory import EXPLANATIONS, TENSORBOARD, RunDirectory
+from nas_gym.run_directory import CHECKS, EXPLANATIONS, TENSORBOARD, RunDirectory
 
 if TYPE_CHECKING:
     from nas_gym.explain.credit_file import CreditTable
     from nas_gym_agents.explaining_credit import Trainings
     from nas_gym_agents.explanation_checks import Check
-
-CHECKS = "checks.json"
 
 
 @dataclass
@@ -83,20 +81,20 @@ def explain_afterwards(run: Run, *, every: bool = False, trainings: "Trainings |
     found, told = Explanations(), dict[str, Any]()
     try:
         _attempt("attributions", lambda: told.update(attributions=asdict(extend(run, every=every))), found)
-        place = run.path / EXPLANATIONS / CHECKS
-        if told and (every or not place.is_file()):
+        if told and (every or run.checks is None):
             found.checks = checks_of(Run(run.path))
             if found.checks:
                 write_checks(run, found.checks)
         found.credit = explain_credit(run, trainings=trainings)
         _attempt("importance", lambda: told.update(importance=_importance(run)), found)
         _attempt("influence", lambda: told.update(influence=_influence(Run(run.path))), found)
-        _tell(Run(run.path), found.credit, again=bool(told.get("attributions", {}).get("explained")))
+        again = bool(told.get("attributions", {}).get("explained"))
+        _tell(Run(run.path), found.credit, found.checks, again=again)
     finally:
         directory.close()
     return {
         **told,
-        "checks": json.loads(place.read_text(encoding="utf-8")) if place.is_file() else [],
+        "checks": run.checks or [],
         "views": found.credit.facts()["views"],
         "missing": found.missing | dict(found.credit.missing),
     }
@@ -125,10 +123,10 @@ def _influence(run: Run) -> list[str]:
     return account_of_influence(found)
 
 
-def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:
+def _tell(run: Run, credit: "CreditTable", checks: Sequence["Check"], *, again: bool) -> None:
     """Add to the run's events what is known now; its decisions only if more of them are explained."""
     from nas_gym.explain.rewriting import decision_of
-    from nas_gym_agents.tensorboard_later import tell_credit, tell_decisions, tell_words
+    from nas_gym_agents.tensorboard_later import tell_checks, tell_credit, tell_decisions, tell_words
 
     folder = run.path / TENSORBOARD
     if not folder.is_dir():
@@ -138,6 +136,8 @@ def _tell(run: Run, credit: "CreditTable", *, again: bool) -> None:
         tell_decisions(folder, [decision_of(row, header) for row in run.decisions.to_dict("records")], header)
         for best in run.best(1):
             tell_words(folder, best.episode, run.explanation())
+    if checks:
+        tell_checks(folder, [check.to_json() for check in checks])
     tell_credit(folder, credit.frame(), {view["name"]: view for view in credit.facts()["views"]})
 
 

@@ -41,6 +41,7 @@ def pictures(
     from nas_gym.drawing import decision_figure
     from nas_gym_agents import figures
 
+    header = header.for_figures()
     yield step, "best/architecture", decision_figure(space, best.actions, best.evaluation)
     if curves:
         yield step, "curves/all_trainings", figures.curves_figure(curves, first.get(best.candidate.key))
@@ -55,7 +56,7 @@ def pictures(
         yield step, "xai/mean_abs_attr_of_best", figures.attribution_bar(mine, header)
         yield step, "xai/attributions", figures.attribution_beeswarm(decisions, header)
         for place, (slot, figure) in enumerate(figures.attribution_waterfalls(mine, header), start=1):
-            yield step, f"best_decisions/{place:02d} {slot}", figure
+            yield step, f"best_decisions/{place:02d} {slot.replace(chr(92) + chr(36), chr(36))}", figure
 
 
 def _moments(decisions: "pd.DataFrame") -> Iterator["pd.DataFrame"]:

@@ -146,7 +146,7 @@ def _credited(slot: int, own: Measured, others: Sequence[Measured | None]) -> Co
     known = [other for other in others if other is not None]
     if not known:
         return Counterfactual(slot, 0, len(others))
-    best = max(known)
+    best = max(known, key=lambda one: one.reward)
     errors = [other.error for other in known if other.error is not None]
     mean_error = best_error = None
     if own.error is not None and len(errors) == len(known):

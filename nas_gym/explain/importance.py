@@ -178,6 +178,8 @@ def write(
         RunError: It is no run, or its results can't be read.
         ConfigurationError: Space or table have other slots than the run.
     """
+    from matplotlib import rc_context
+
     from nas_gym.explain.importance_figures import figures
     from nas_gym.explain.pictures import png
     from nas_gym.run import Run
@@ -189,7 +191,8 @@ def write(
     found = importance_of_run(run, space=space, table=table, seed=seed)
     folder = run.path / EXPLANATIONS
     folder.mkdir(exist_ok=True)
-    drawn = {name: png(figure) for name, figure in figures(found).items()}
+    with rc_context({"text.parse_math": False}):  # names are names, also between dollars
+        drawn = {name: png(figure) for name, figure in figures(found).items()}
     for name in PICTURES:
         place = folder / f"{name}.png"
         if name in drawn:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from nas_gym.document import markdown_row
 from nas_gym.explain.advice import DROP, Advice, Item
 from nas_gym.explain.archive_surrogate import FEWEST_RELIABLE, LEAST_RANK_CORRELATION, Trust
 from nas_gym.explain.importance_record import Importance
@@ -212,4 +213,4 @@ def _percent(share: float) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(map(markdown_row, lines))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +162,15 @@ class Header:
     note: str = ""
     masked: bool = True
 
+    def for_figures(self) -> "Header":
+        """Return the header with names that matplotlib draws as they are: between dollars it would read formulas."""
+
+        def plain(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(name.replace("$", r"\$") for name in names)
+
+        choices = tuple(plain(names) for names in self.choices)
+        return replace(self, slots=plain(self.slots), choices=choices, groups=plain(self.groups))
+
     def to_json(self) -> dict[str, Any]:
         """Return the header with the names behind the ids, as JSON-ready data."""
         names = {"explainers": EXPLAINERS, "targets": TARGETS, "baselines": BASELINES, "credits": CREDITS}
@@ -227,7 +236,7 @@ def read_header(folder: Path) -> Header:
     """
     try:
         return Header.from_json(json.loads((folder / HEADER).read_text()))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"there is no decision log in {str(folder)!r}: {error}") from None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, Header
+from nas_gym.explain.record import FORCED, ILLEGAL, OUT_OF_BUDGET, UNEXPLAINED, Header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,10 @@ LIMIT = (
     "These factors say what the policy computed when it decided, not what makes the network good; "
     "what a decision earned is another question."
 )
+UNTOLD = (
+    "What moved the policy to these decisions was not computed in the search; nas-gym explain RUN does it if it can."
+)
+_LATER = "Not explained: explaining had used its share of the time; nas-gym explain RUN makes up for it."
 
 
 def account(decisions: "pd.DataFrame", header: Header) -> list[str]:
@@ -48,7 +52,8 @@ def account(decisions: "pd.DataFrame", header: Header) -> list[str]:
         )
     if header.note:
         opening.append(f"{header.note[0].upper()}{header.note[1:]}.")
-    return [*opening, *(_paragraph(row, header) for row in rows), LIMIT]
+    closing = LIMIT if any(row["phi"] is not None for row in rows) else UNTOLD
+    return [*opening, *(_paragraph(row, header) for row in rows), closing]
 
 
 def is_close_to_chance(row: dict[Any, Any]) -> bool:
@@ -70,7 +75,7 @@ def _paragraph(row: dict[Any, Any], header: Header) -> str:
         f"among {row['n_valid']} {_kind(header)} (uniform: {_percent(1 / row['n_valid'])})."
     )
     if row["flags"] & UNEXPLAINED or row["phi"] is None:
-        return text
+        return f"{text} {_LATER}" if row["flags"] & OUT_OF_BUDGET else text
     return f"{text} {_reasons(row, header)}{_runner_up(row, header)}"
 
 

@@ -39,8 +39,8 @@ def sentences(material: Material, best: Ranked) -> list[str]:
     costs = f"{best.evaluation.parameters:,} parameters and {best.evaluation.macs:,} multiply-accumulates"
     return [
         f"The best network reaches {_worth(material, best)}.",
-        f"It has {costs}, first came up in episode {best.episode + 1:,} of {len(material.run.history):,}, and is: "
-        f"{choices}.",
+        f"It has {costs}, first came up in episode {best.episode:,} (counted from 0; {len(material.run.history):,} in "
+        f"all), and is: {choices}.",
         _chosen(material),
     ]
 
@@ -90,7 +90,7 @@ def _networks(material: Material) -> list[Rows | Heading]:
             f"{one.evaluation.parameters:,}",
             f"{one.evaluation.macs:,}",
             *([_latency(one)] if timed else []),
-            f"{one.episode + 1:,}",
+            f"{one.episode:,}",
         ]
         for place, one in enumerate(networks, start=1)
     ]
@@ -161,7 +161,7 @@ def _add_front(page: Page, material: Material) -> None:
     front = Front(networks, material.run.pareto("macs"))
     page.blocks.append(Heading("What more accuracy costs", 3))
     rows = [
-        [measured(one), f"{one.evaluation.macs:,}", f"{one.evaluation.parameters:,}", f"{one.episode + 1:,}"]
+        [measured(one), f"{one.evaluation.macs:,}", f"{one.evaluation.parameters:,}", f"{one.episode:,}"]
         for one in front.best[-MOST_OF_FRONT:]
     ]
     caption = (

@@ -11,11 +11,11 @@ from nas_gym.report.section import Page, Section, silent
 IMPORTANCE = "What mattered overall"
 CHECKS = "Checks of the explanations"
 PICTURES = {
-    "importance": "How much each decision matters to the accuracy of the networks of this run.",
-    "beeswarm": "One dot per network and decision: to which side the choice moves the accuracy, and how far.",
-    "dependence": "The accuracy that goes with each choice, other decisions as they were.",
+    "importance": "How much each decision matters to the reward of the networks of this run.",
+    "beeswarm": "One dot per network and decision: to which side a choice moves the predicted reward, and how far.",
+    "dependence": "What each choice adds to the reward that the model predicts (SHAP), over the networks that have it.",
     "ablation": "The way from a plain network to the best one, one decision after the other.",
-    "motifs": "Combinations of choices that good networks share.",
+    "motifs": "What the best tenth has more, or less, often than the rest; where the title says so, it may be chance.",
 }
 # From the decision log itself, for runs whose checks were not computed: the limits are those of the notes on additivity
 # and of float32 sums over a policy's layers.

@@ -90,7 +90,8 @@ def _add_steps(page: Page, rows: list[dict[str, Any]], header: Header, paragraph
         page.show(
             "certainty", lambda width: certainty_figure(list(steps.values()), width), caption, f"{caption} {numbers}."
         )
-        page.say(HOW_TO_READ)
+        if any(step.bars for step in steps.values()):
+            page.say(HOW_TO_READ)
     scale = Scale.of(list(steps.values())) if steps else Scale(0.0, 0.0, 0)
     for place, (row, paragraph) in enumerate(zip(rows, paragraphs, strict=True)):
         slot = int(row["slot"])

@@ -25,10 +25,12 @@ SOURCES = {
     "unexplained": "unexplained",
 }
 TEACHERS = 3  # per decision
+_FRESH = "Before its first update the policy had no preference to speak of."
+_WARM = "The search began with the policy of `{}`, whose preferences were taught by that run and are not traced here."
 _HOW = (
-    "Before its first update the policy had no preference to speak of. Every update moved the log-probabilities of the "
-    "decisions below; here the moves are traced back to what made them. Factors multiply: the probability before "
-    "learning, times the factors of a row, is the probability at the decision."
+    "Every update moved the log-probabilities of the decisions below; here the moves are traced back to what made "
+    "them. Factors multiply: the probability before learning, times the factors of a row, is the probability at the "
+    "decision."
 )
 
 
@@ -45,7 +47,8 @@ def influence(material: Material) -> Section:
     if not told:
         page.say("The decisions of the best network are not among those that were traced.")
         return page.section()
-    page.say(_HOW)
+    began_with = (material.run.content.get("warm_start") or {}).get("run")
+    page.say(f"{_WARM.format(began_with) if began_with else _FRESH} {_HOW}")
     mine = frame[frame["episode"] == told[0]["episode"]]
     page.blocks.append(_sources(told, mine))
     page.blocks += [Heading("The networks that taught most", 3), _teachers(told, mine, material)]
@@ -96,7 +99,7 @@ def _teachers(told: list[dict[str, Any]], frame: "pd.DataFrame", material: Mater
                 [
                     _named(one),
                     factor(float(moved[name])),
-                    f"{episodes.min() + 1:,}",
+                    f"{episodes.min():,}",
                     "–" if reward is None else f"{reward:.4f}",
                     counted(len(episodes), "episode"),
                 ]

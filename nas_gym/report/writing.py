@@ -102,6 +102,10 @@ def _told(title: str, section: Callable[[Material], Section], material: Material
         return section(material)
     except RunError as error:  # a file of the run is damaged: the other sections can do without
         return Section(title, [Text(f"This section can't be told: {error}")], told=False)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        told = f"This section can't be told: a file of the run that it is made of is damaged ({reason})."
+        return Section(title, [Text(told)], told=False)
 
 
 def _head(material: Material, title: str) -> list[Block]:

@@ -39,12 +39,12 @@ def influence_figure(influence: Influence, title: str = "") -> Figure:
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).reshape(-1)
     for axes, one in zip(panels, taught, strict=False):
-        _panel(axes, one)
+        _panel(axes, one, "before" if influence.began_with else "untaught")
     for axes in panels[len(taught) :]:
         axes.set_axis_off()
     if not taught:
         panels[0].text(
-            0.5, 0.5, "decided by the untaught policy", ha="center", color=INK, transform=panels[0].transAxes
+            0.5, 0.5, f"decided by the {influence.first_policy}", ha="center", color=INK, transform=panels[0].transAxes
         )
     if title:
         figure.suptitle(title, color=INK, fontsize=12)
@@ -77,7 +77,7 @@ def _name(teacher: Teacher) -> str:
     return f"network {teacher.first}" + (f" ({teacher.episodes}×)" if teacher.episodes > 1 else "")
 
 
-def _panel(axes: "Axes", taught: Taught) -> None:
+def _panel(axes: "Axes", taught: Taught, start: str) -> None:
     bars = _bars(taught)
     end = taught.untaught
     ends = [end]
@@ -98,7 +98,7 @@ def _panel(axes: "Axes", taught: Taught) -> None:
     axes.invert_yaxis()
     _probabilities(axes)
     axes.set_title(
-        f"{taught.slot}:  {taught.choice}   {100 * np.exp(taught.untaught):.2g} % untaught → "
+        f"{taught.slot}:  {taught.choice}   {100 * np.exp(taught.untaught):.2g} % {start} → "
         f"{100 * np.exp(taught.logp):.2g} % after {taught.version} updates",
         fontsize=9,
         color=INK,

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,8 @@ def influence_of_run(
         if not best:
             raise RunError(f"no network of {str(run.path)!r} has been evaluated yet, so that there is none to explain")
         episode = best[0].episode
-    return influence_of(updates, run.decisions, run.header, episode, final=final, retrainings=retrainings)
+    found = influence_of(updates, run.decisions, run.header, episode, final=final, retrainings=retrainings)
+    return replace(found, began_with=str((run.content.get("warm_start") or {}).get("run", "")))
 
 
 def influence_of(

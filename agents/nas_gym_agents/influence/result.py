@@ -109,10 +109,18 @@ class Influence:
     Attributes:
         decisions: The decisions that were free, in order.
         checks: See `nas_gym_agents.influence.checks`; JSON-ready.
+        began_with: The run whose policy the search began with (a warm start): what taught that is not traced. Empty: a
+            fresh policy.
     """
 
     decisions: tuple[Taught, ...]
     checks: Mapping[str, Any]
+    began_with: str = ""
+
+    @property
+    def first_policy(self) -> str:
+        """What the policy before the first update is called."""
+        return f"policy taken over from {self.began_with}" if self.began_with else "untaught policy"
 
     def frame(self) -> "pd.DataFrame":
         """Return one row per decision and source, the columns of ``influence.parquet``."""
@@ -136,5 +144,5 @@ class Influence:
         self.frame().to_parquet(unfinished, index=False)
         unfinished.replace(folder / TABLE)
         decisions = [{k: v for k, v in asdict(one).items() if k != "shares"} for one in self.decisions]
-        content = {"decisions": decisions, "checks": dict(self.checks)}
+        content = {"decisions": decisions, "checks": dict(self.checks), "began_with": self.began_with}
         write_atomically(folder / CHECKS, json.dumps(content, ensure_ascii=False, indent=1))

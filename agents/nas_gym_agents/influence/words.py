@@ -15,6 +15,7 @@ MEANING = (
     "the choice is good. A reward counts by how far it lay above or below what the critic expected, and the critic had "
     "been taught by rewards too, which is not followed."
 )
+_WARM = "The search began with the policy of {}: what that one had been taught by is not traced here."
 OTHERS = {
     ENTROPY: "the entropy bonus",
     VALUE: "the critic's loss",
@@ -25,13 +26,15 @@ OTHERS = {
 
 def account_of_influence(influence: Influence) -> list[str]:
     """Return one paragraph per decision, what the numbers mean, and how far they can be relied on."""
-    return [*map(_paragraph, influence.decisions), MEANING, reliance(influence.checks)]
+    paragraphs = [_paragraph(one, influence.first_policy) for one in influence.decisions]
+    warm = [_WARM.format(influence.began_with)] if influence.began_with else []
+    return [*paragraphs, *warm, MEANING, reliance(influence.checks)]
 
 
-def _paragraph(taught: Taught) -> str:
+def _paragraph(taught: Taught, first_policy: str) -> str:
     name = f"{taught.slot} = {taught.choice}"
     if not taught.version:
-        return f"{name}: {_percent(taught.logp)}, decided by the untaught policy."
+        return f"{name}: {_percent(taught.logp)}, decided by the {first_policy}."
     change = taught.logp - taught.untaught
     opening = (
         f"{name}: {_percent(taught.untaught)} before the first update, {_percent(taught.logp)} after "
@@ -45,13 +48,24 @@ def _paragraph(taught: Taught) -> str:
     if not towards and not away:
         learned = f"No single network's reward moved it by 5 %; those of all {left} sum to {rest:+.2f}"
     else:
-        named = f"It was learned mostly from {_named(towards)}" if towards else "No network's reward moved it up by 5 %"
-        against = f", against {_named(away)}" if away else ""
-        learned = f"{named}{against}; the other {left} sum to {rest:+.2f}"
+        learned = f"{_learned(change, towards, away)}; the other {left} sum to {rest:+.2f}"
     others = "".join(
         f", {what} {taught.of(source):+.2f}" for source, what in OTHERS.items() if abs(taught.of(source)) >= 0.005
     )
     return f"{opening} {learned}{others}."
+
+
+def _learned(change: float, towards: Sequence[Teacher], away: Sequence[Teacher]) -> str:
+    """Return who taught a choice, or untaught it; one of the two sides is not empty."""
+    if change <= -WORTH_NAMING:
+        named = (
+            f"It was unlearned mostly because of {_named(away)}" if away else "No network's reward moved it down by 5 %"
+        )
+        return f"{named}, against {_named(towards)}" if towards else named
+    if change < WORTH_NAMING and towards and away:
+        return f"It stayed about where it was, between {_named(towards)} and {_named(away)}"
+    named = f"It was learned mostly from {_named(towards)}" if towards else "No network's reward moved it up by 5 %"
+    return f"{named}, against {_named(away)}" if away else named
 
 
 def _named(teachers: Sequence[Teacher]) -> str:

@@ -13,6 +13,7 @@ const NAMES = {
   regret: "regret",
 };
 const nameOf = (view) => NAMES[view] ?? view.replaceAll("_", " ");
+const LOSSES = ["regret"]; // more of it is worse
 const LIVE = {
   critic_waterfall: "How the reward that the critic expected changed with each decision, in this order; the last one has what the reward added.",
 };
@@ -21,7 +22,7 @@ const LIVE = {
 function views(episode, told) {
   const found = new Map();
   for (const [view, columns] of Object.entries(episode.credit ?? {})) {
-    const rows = columns.step.map((step, i) => ({ step, credit: columns.credit[i], low: columns.low[i], high: columns.high[i] }));
+    const rows = columns.step.map((step, i) => ({ step, slot: columns.slot?.[i], credit: columns.credit[i], low: columns.low[i], high: columns.high[i] }));
     found.set(view, { rows, facts: { ...told?.[view], ...(columns.trusted === undefined ? {} : { trusted: columns.trusted }) } });
   }
   for (const decision of episode.decisions) {
@@ -35,18 +36,32 @@ function views(episode, told) {
   return [...found].sort((a, b) => place(a) - place(b));
 }
 
-export function credit({ episode, names, selected, told, select }) {
+// What is credited: the reward, but for views of a table's score.
+function units(found) {
+  const scored = found.filter(([, { facts }]) => (facts.of ?? "reward") !== "reward");
+  const others = scored.map(([view, { facts }]) => `${nameOf(view)}: of ${facts.of}`).join("; ");
+  return others ? `the reward (${others})` : "the reward";
+}
+
+// A decision by its choice; what was left open by the name of its slot.
+function rowName(row, decision, names, header) {
+  if (decision) return names.decided(decision);
+  if (row.step < 0) return `${header?.slots?.[row.slot] ?? "a slot"} (left open)`;
+  return `decision ${row.step + 1}`;
+}
+
+export function credit({ episode, names, header, selected, told, select }) {
   const found = views(episode, told);
   if (!found.length) return null;
   return card(
     "credit",
     "What the decisions earned",
-    "In units of the reward. Each view answers another question and none is a sum of others. This is not what moved the policy.",
-    h("div", { class: "views" }, found.map(([view, { rows, facts }]) => chart({ view, rows, facts, episode, names, selected, select }))),
+    `In units of ${units(found)}. Each view answers another question and none is a sum of others. This is not what moved the policy.`,
+    h("div", { class: "views" }, found.map(([view, { rows, facts }]) => chart({ view, rows, facts, episode, names, header, selected, select }))),
   );
 }
 
-function chart({ view, rows, facts, episode, names, selected, select }) {
+function chart({ view, rows, facts, episode, names, header, selected, select }) {
   const trusted = facts.trusted !== false;
   const ends = rows.flatMap((row) => [row.credit, row.low, row.high]).filter((value) => value !== null);
   const most = Math.max(1e-9, ...ends.map(Math.abs));
@@ -68,11 +83,11 @@ function chart({ view, rows, facts, episode, names, selected, select }) {
         rows.map((row) => {
           const [decision, i] = known.get(row.step) ?? [null, -1];
           const whisker = row.low === null || row.high === null ? null : h("i", { class: "whisker", style: { left: `${place(row.low)}%`, width: `${place(row.high) - place(row.low)}%` } });
-          const bar = row.credit === null ? null : h("b", { class: row.credit < 0 ? "bar less" : "bar more", style: { left: `${Math.min(50, place(row.credit))}%`, width: `${Math.abs(place(row.credit) - 50)}%` } });
+          const bar = row.credit === null ? null : h("b", { class: row.credit < 0 !== LOSSES.includes(view) ? "bar less" : "bar more", style: { left: `${Math.min(50, place(row.credit))}%`, width: `${Math.abs(place(row.credit) - 50)}%` } });
           return h(
             "tr",
             { class: i === selected ? "selected" : "", "data-testid": "credit", "data-value": row.credit, onclick: i < 0 ? null : () => select(i) },
-            h("th", { scope: "row" }, decision ? names.decided(decision) : `decision ${row.step + 1}`),
+            h("th", { scope: "row" }, rowName(row, decision, names, header)),
             h("td", { class: "track", "aria-hidden": "true" }, h("i", { class: "zero" }), bar, whisker),
             h("td", { class: "amount" }, row.credit === null ? "–" : signed(row.credit, 4), row.low === null || row.high === null ? null : h("small", null, ` ${number(row.low, 4)} … ${number(row.high, 4)}`)),
           );

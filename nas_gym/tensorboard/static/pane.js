@@ -138,7 +138,7 @@ export class Pane {
         h("div", { class: "column" }, why({ decision, header, names, onhover }), whyNot({ decision, names, against, onhover }), critic({ decision, names, onhover }), long ? told : null),
         h("div", { class: "column" }, choices({ decision, names, header, against, ask: (action) => this.set({ against: action }) }), long ? null : told),
       ),
-      credit({ episode, names, selected: pane.step, told: known.info.credit_views?.views, select }),
+      credit({ episode, names, header, selected: pane.step, told: known.info.credit_views?.views, select }),
       words(known, episode),
     );
     const box = this.body.querySelector(".step.selected");

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 MOST_EPOCHS = 200  # more of them improve small networks little (He et al. 2016, arXiv 1512.03385, section 4.2: 164)
@@ -82,20 +84,26 @@ def _widest(
         known[chosen] = measure(chosen)
 
 
-def timed(run: Callable[[Callable[[int, int], None]], object], *, first: int = 2, seconds: float = 4.0) -> float:
-    """Return the mean seconds of a step of a training, without its first steps.
+def timed(
+    run: Callable[[Callable[[int, int], None]], object], *, first: int = 2, seconds: float = 4.0, least: int = 6
+) -> float:
+    """Return the median seconds of a step of a training, without its first steps.
+
+    The median, since a stall of the machine says nothing of the hours to come: threads that wait for each other make
+    of a moment's other work many times the time of a step.
 
     Args:
         run: Trains and calls what it is given after every step with the steps done and those of the whole training.
         first: Steps that do not count: memory and caches are cold.
-        seconds: After so many the training is broken off, if at least three steps count.
+        seconds: After so many the training is broken off.
+        least: Steps that count, however long they take, if the training has them.
     """
     times: list[float] = []
 
     def stepped(done: int, total: int) -> None:
         times.append(time.perf_counter())
         counted = len(times) - first
-        if counted > 3 and times[-1] - times[first] > seconds:
+        if counted >= least and times[-1] - times[first] > seconds:
             raise _Enough
 
     started = time.perf_counter()
@@ -103,7 +111,7 @@ def timed(run: Callable[[Callable[[int, int], None]], object], *, first: int = 2
         run(stepped)
     times = [started, *times]
     counted = times[min(first, len(times) - 2) :]
-    return (counted[-1] - counted[0]) / (len(counted) - 1)
+    return median(later - earlier for earlier, later in pairwise(counted))
 
 
 class _Enough(Exception):  # noqa: N818 - no error

@@ -80,4 +80,16 @@ def test_steps_are_timed_without_the_first_ones(steps: int, monkeypatch: pytest.
 
     each = timed(run)
     assert each == (1.5 if steps > 2 else 50.0)
-    assert done[0] == min(steps, 6), "it is broken off once it has seen enough"
+    assert done[0] == min(steps, 8), "it is broken off once it has seen enough"
+
+
+def test_a_stall_of_the_machine_is_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
+
+    def run(stepped: object) -> None:
+        for number, seconds in enumerate((9.0, 1.0, 0.5, 40.0, 0.5, 0.7, 0.4, 60.0, 0.5), start=1):
+            now[0] += seconds
+            stepped(number, 9)  # type: ignore[operator]
+
+    assert timed(run) == pytest.approx(0.6), "the median of 0.4, 0.5, 0.5, 0.7, 40 and 60"

@@ -115,6 +115,19 @@ def test_an_untrained_policy_is_said_to_be_close_to_chance_first(tmp_path: Path)
     assert "not what makes the network good" in text
 
 
+def test_the_end_of_a_search_prints_how_its_explanations_were_checked(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    options = ["--env", "nas_gym/Table-v0", "--evaluations", "24", "--agent-arg", "n_steps=16", "--run-dir", path]
+    text = call("search", *options).stdout
+    checks = nas_gym.load(path).checks
+    assert checks
+    judged = [check["passed"] for check in checks if check["passed"] is not None]
+    assert f"{sum(judged)} of {len(judged)} checks of these explanations passed" in text
+    checks[0] |= {"passed": False, "sentence": "The parts do not add up."}
+    (path / "explanations/checks.json").write_text(json.dumps(checks))
+    assert "FAILED: The parts do not add up." in call("show", path).stdout
+
+
 def test_sample_draws_from_the_policy(tmp_path: Path) -> None:
     path = tmp_path / "run"
     options = ["--env-arg", "evaluator=hash", "--evaluations", "8", "--agent-arg", "n_steps=16", "--run-dir", path]

@@ -73,8 +73,12 @@ def test_an_agent_without_a_policy_says_what_there_is_not(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
-    [(["nowhere"], "no run directory"), (["RUN", "--train", "1", "--fidelity", "naps=3"], "naps")],
-    ids=["no run", "unknown fidelity"],
+    [
+        (["nowhere"], "no run directory"),
+        (["RUN", "--train", "1", "--fidelity", "naps=3"], "naps"),
+        (["RUN", "--network", "9999"], "number 9999 was asked for"),
+    ],
+    ids=["no run", "unknown fidelity", "no such network"],
 )
 def test_bad_input_is_one_sentence(unexplained: Path, arguments: list[str], sentence: str) -> None:
     result = run_command(*(unexplained if one == "RUN" else one for one in arguments))

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas_gym.explain.record import FORCED, ILLEGAL, UNEXPLAINED, Decision, DecisionLog, Header
-from nas_gym.explain.words import account
+from nas_gym.explain.record import FORCED, ILLEGAL, OUT_OF_BUDGET, UNEXPLAINED, Decision, DecisionLog, Header
+from nas_gym.explain.words import LIMIT, UNTOLD, account
 
 HEADER = Header(("activation", "layer 1"), (("relu", "tanh"), ("conv", "pool", "stop")), ("activation", "layer 1"), 3)
 
@@ -65,6 +65,15 @@ def test_forced_illegal_and_less_probable_choices_are_named_as_such() -> None:
     assert "(illegal)" in account(frame(decision(flags=ILLEGAL)), HEADER)[0]
     unlikely = decision(action=2, runner_up=0, logp=np.log(0.1))
     assert "More probable was: conv (50 %)" in account(frame(unlikely), HEADER)[0]
+
+
+def test_what_was_left_out_for_time_is_said_to_be_and_no_factors_are_promised() -> None:
+    later = decision(phi=None, phi0=None, flags=UNEXPLAINED | OUT_OF_BUDGET)
+    paragraph, closing = account(frame(later), HEADER)
+    assert "explaining had used its share of the time; nas-gym explain RUN makes up for it" in paragraph
+    assert closing == UNTOLD and "factors" not in closing
+    mixed = account(frame(decision(step=0, slot=0), later), HEADER)
+    assert mixed[-1] == LIMIT and "makes up for it" in mixed[-2] and "makes up for it" not in mixed[-3]
 
 
 def test_without_a_policy_the_choices_are_listed() -> None:

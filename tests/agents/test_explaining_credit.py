@@ -11,6 +11,7 @@ import pytest
 
 import nas_gym
 from nas_gym.errors import ConfigurationError, RunError
+from nas_gym.evaluation import HashEvaluator
 from nas_gym.explain import credit as names
 from nas_gym.explain.credit_file import CREDIT_FACTS, CREDIT_TABLE, NO_STEP, read_credit
 from nas_gym.explain.credit_run import chosen_episodes, credit_of_run
@@ -228,6 +229,21 @@ def test_on_request_replacements_are_trained_once_and_the_runs_results_stay(
     again = ResultStore(run.path / EXPLANATIONS / TRAININGS)
     assert len(again) == new
     again.close()
+
+
+def test_what_was_trained_on_request_is_told_by_every_later_call_and_nothing_more_is_trained(
+    without_a_table: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = nas_gym.load(shutil.copytree(without_a_table.path, tmp_path / "run"))
+    paid = explain_credit(run, trainings=Trainings(best=1))
+    monkeypatch.setattr(HashEvaluator, "submit", None)  # whoever evaluates fails
+    later = explain_credit(run)
+    for view in (names.COUNTERFACTUAL, names.COUNTERFACTUAL_BEST):
+        told = [[row for row in credit.rows if row.view == view] for credit in (paid, later)]
+        assert told[0] == told[1] and told[0]
+    (run.path / EXPLANATIONS / TRAININGS).unlink()
+    kept = explain_credit(run).view(names.COUNTERFACTUAL)
+    assert kept is None or kept.quality["n_networks"] <= 1, "what is not on record is not known, and no error"
 
 
 def test_trained_and_looked_up_credit_are_the_same_on_a_table(on_a_table: Run, tmp_path: Path) -> None:

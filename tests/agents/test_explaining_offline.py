@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import nas_gym
 from nas_gym.errors import RunError
-from nas_gym.explain.record import OUT_OF_BUDGET, UNEXPLAINED
+from nas_gym.explain.record import OUT_OF_BUDGET, UNEXPLAINED, Decision
+from nas_gym.explain.rewriting import decision_of, rewrite
+from nas_gym.run import Run
 from nas_gym_agents import runner
 from nas_gym_agents.explaining_offline import extend
 from nas_gym_agents.explanations import explain_afterwards
@@ -27,6 +32,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     arguments = {"n_steps": 32}
     return {e: searched(folder / e, explain=e, agent_args=arguments) for e in ("all", "none")}
+
+
+def decisions_of(run: Run) -> list[Decision]:
+    return [decision_of(row, run.header) for row in run.decisions.to_dict("records")]
 
 
 def copied(run: Path, to: Path) -> Path:
@@ -56,6 +65,33 @@ def test_a_second_time_there_is_nothing_to_do(runs: dict[str, Path], tmp_path: P
     assert extend(run).explained == 0
     assert {part: part.read_bytes() for part in before} == before
     assert extend(nas_gym.load(run.path), every=True).explained == len(run.decisions)
+
+
+def test_decisions_drawn_within_a_time_budget_count_once_when_all_are_explained(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = nas_gym.load(copied(runs["all"], tmp_path / "run"))
+    drawn = [(d.episode, d.step) for d in decisions_of(run) if d.episode % 3 == 0]
+
+    def as_drawn(decisions: Sequence[Decision]) -> list[Decision]:
+        return [replace(d, sampling_probability=0.25) if (d.episode, d.step) in drawn else d for d in decisions]
+
+    rewrite(run.path / "decisions", as_drawn)
+    assert (nas_gym.load(run.path).decisions["sampling_probability"] < 1).any()
+    assert extend(nas_gym.load(run.path)).explained == 0
+    assert set(nas_gym.load(run.path).decisions["sampling_probability"]) == {1.0}
+
+
+def test_what_is_checked_afterwards_is_told_to_the_tab_and_a_damaged_file_is_made_again(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    run = copied(runs["none"], tmp_path / "run")
+    told = explain_afterwards(nas_gym.load(run))["checks"]
+    records = [e for file in (run / "tensorboard").glob("*.explained") for e in EventFileLoader(str(file)).Load()]
+    assert "nas/checks" in {value.tag for event in records for value in event.summary.value}
+    (run / "explanations/checks.json").write_text(json.dumps(told)[:40])
+    assert nas_gym.load(run).checks is None
+    assert explain_afterwards(nas_gym.load(run))["checks"] == told == nas_gym.load(run).checks
 
 
 def test_another_policy_than_the_one_that_acted_is_refused(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -124,6 +125,15 @@ def test_waterfalls_lead_from_chance_to_the_policy(explained_log):
                 chosen = header.choices[header.slots.index(slot)][choice - 1]
                 assert f"{chosen} = {slot}" in labels
         assert any(figures.PRIOR in label for label in labels)
+
+
+def test_names_between_dollars_are_drawn_as_they_are(explained_log):
+    decisions, header = explained_log
+    named = replace(header, choices=tuple(tuple(f"$a_${name}" for name in names) for names in header.choices))
+    episode = decisions[decisions["episode"] == 7].sort_values("step")
+    drawn = [figure for _, figure in figures.attribution_waterfalls(episode, named.for_figures())]
+    heat = figures.step_action_heatmap(episode, named.for_figures())
+    assert all(pictures.png(figure) for figure in (*drawn, heat))
 
 
 def test_arrows_point_where_their_values_go(explained_log):

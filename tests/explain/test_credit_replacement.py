@@ -114,6 +114,16 @@ def test_errors_add_up_as_those_of_independent_numbers() -> None:
     assert interval(0.5, None) == (None, None)
 
 
+def test_a_measured_and_a_failed_alternative_may_tie() -> None:
+    space = full_table().space()
+
+    def lookup(prefixes: Sequence[Prefix]) -> list[Measured | None]:
+        return [Measured(0.0, None if prefix[2] == 1 else 0.01) for prefix in prefixes]
+
+    last = counterfactuals(space, [(0, 0, 0)], lookup)[0, 0, 0][2]
+    assert (last.mean, last.best, last.mean_error) == (0.0, 0.0, None)
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     table = full_table(sizes=(3, 4))
     rewards = truth(table).rewards

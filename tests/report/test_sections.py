@@ -153,6 +153,15 @@ def with_damaged_explanations(run: Path) -> None:
     pd.DataFrame({"episode": [1]}).to_parquet(run / EXPLANATIONS / "influence.parquet")
 
 
+def with_odd_explanations(run: Path) -> None:
+    """Explanations that can be read and mean nothing."""
+    explain(run)
+    (run / EXPLANATIONS / "importance.md").write_bytes(b"\xff\xfe caf\xe9")
+    (run / EXPLANATIONS / "influence.json").write_text(json.dumps({"decisions": [{"step": 0}]}))
+    credit_facts = json.loads((run / EXPLANATIONS / "credit.json").read_text())
+    (run / EXPLANATIONS / "credit.json").write_text(json.dumps({**credit_facts, "views": None}))
+
+
 def with_other_columns(run: Path) -> None:
     explain(run)
     pd.DataFrame({"episode": [1]}).to_parquet(run / EXPLANATIONS / "credit.parquet")
@@ -178,6 +187,7 @@ DEGRADED = {
     "of others": ("policy", of_others, "11010001111"),
     "not explained": ("policy", not_explained, "11010001101"),
     "damaged explanations": ("policy", with_damaged_explanations, "11010001101"),
+    "odd explanations": ("policy", with_odd_explanations, "11010001111"),
     "other columns": ("policy", with_other_columns, "11010111111"),
     "no policy": ("genetic", lambda run: None, "11010000101"),
     "no policy, explained": ("genetic", with_explanations, "11011110111"),
@@ -431,15 +441,25 @@ def test_what_taught_the_policy_is_traced_to_its_sources(copied: Copied) -> None
         assert row[5] == f"{100 * math.exp(logp):.0f} %"
     told = [(row[0], row[1], row[2], row[4]) for row in teachers.rows]
     assert told == [
-        ("activation = relu", "× 1.82", "2", "2 episodes"),
-        ("activation = relu", "× 0.82", "3", "1 episode"),
-        ("layer 1 = stop", "× 2.46", "5", "1 episode"),
-        ("layer 1 = stop", "× 1.05", "6", "1 episode"),
-        ("layer 1 = stop", "× 1.02", "7", "1 episode"),
+        ("activation = relu", "× 1.82", "1", "2 episodes"),
+        ("activation = relu", "× 0.82", "2", "1 episode"),
+        ("layer 1 = stop", "× 2.46", "4", "1 episode"),
+        ("layer 1 = stop", "× 1.05", "5", "1 episode"),
+        ("layer 1 = stop", "× 1.02", "6", "1 episode"),
     ]
     history = material(run).run.history
     assert [row[3] for row in teachers.rows[:2]] == [f"{history[i].reward:.4f}" for i in (1, 2)]
     assert "path: correlation 0.97, residual_share 0.03" in said(section)
+
+
+def test_a_policy_that_was_taken_over_had_preferences(copied: Copied) -> None:
+    run = copied("policy")
+    explain(run)
+    assert "had no preference to speak of" in said(influence(material(run)))
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**content, "warm_start": {"run": "runs/before", "digest": "0"}}))
+    told = said(influence(material(run)))
+    assert "began with the policy of `runs/before`" in told and "no preference to speak of" not in told
 
 
 def test_decisions_that_were_not_traced_are_said_to_be_so(copied: Copied) -> None:

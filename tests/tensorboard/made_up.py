@@ -22,6 +22,7 @@ VIEWS = {
         "trusted": True,
     },
     "shapley_surrogate": {"meaning": "The surrogate orders held-out networks badly.", "trusted": False},
+    "regret": {"meaning": "How much better the best that could still be reached was.", "trusted": True, "of": "test"},
 }
 CHECKS: list[dict[str, Any]] = [
     {"name": "infidelity", "value": 0.02, "limit": 0.1, "passed": True, "sentence": "2 % of a random attribution's."},
@@ -131,17 +132,24 @@ def _policy(
 
 
 def credit(decisions: Sequence[Sequence[Decision]], seed: int = 0) -> pd.DataFrame:
-    """Return credits by every one of `VIEWS`."""
+    """Return credits by every one of `VIEWS`; the surrogate's also of slots that were left open."""
     generator = np.random.default_rng(seed)
     rows = [
-        {"episode": d.episode, "step": d.step, "slot": d.slot, "view": view, "credit": value, "low": low, "high": high}
+        {"episode": own[0].episode, "step": step, "slot": slot, "view": view, "credit": value, "low": low, "high": high}
         for own in decisions
         for view in VIEWS
-        for d in own
+        for step, slot in [*_open(own, view), *((d.step, d.slot) for d in own)]
         for value, half in [generator.normal(scale=(0.02, 0.005))]
+        for value in [abs(value) if view == "regret" else value]
         for low, high in [(value - abs(half), value + abs(half)) if view == "counterfactual" else (np.nan, np.nan)]
     ]
     return pd.DataFrame(rows)
+
+
+def _open(own: Sequence[Decision], view: str) -> list[tuple[int, int]]:
+    """Return step and slot of what an episode left open, for the view that credits it."""
+    filled = {d.slot for d in own}
+    return [(-1, slot) for slot in range(len(SPACE.slots)) if slot not in filled and view == "shapley_surrogate"]
 
 
 class Search:

@@ -147,6 +147,18 @@ def test_credit_by_every_view_and_never_mixed(tab, ppo):
     assert "not to be trusted" in views["shapley_surrogate"].text
 
 
+def test_credits_of_what_was_left_open_and_of_losses_are_named_as_such(tab, ppo):
+    episode = next(own[0].episode for own in ppo if len(own) < len(SPACE.slots) and own[0].episode > 9)
+    tab.go(episode, 1)
+    filled = {decision.slot for decision in ppo[episode]}
+    left = [f"{slot.name} (left open)" for number, slot in enumerate(SPACE.slots) if number not in filled]
+    named = [row.text for row in tab.all("[data-view=shapley_surrogate] tr th")]
+    assert left and named[: len(left)] == left and len(named) == len(left) + len(ppo[episode])
+    bars = tab.all("[data-view=regret] b.bar")
+    assert bars and all("less" in bar.get_attribute("class") for bar in bars), "more regret is no gain"
+    assert "In units of the reward (regret: of test)." in tab.text("credits")
+
+
 def test_an_agent_without_a_policy_has_its_choices_and_credits(tab, server):
     tab.open(
         f"{server.base}/#nas_decisions&p.nas_decisions.run={OTHER}&p.nas_decisions.episode=7&p.nas_decisions.decision=2"

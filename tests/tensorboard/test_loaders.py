@@ -48,7 +48,7 @@ def test_episodes_open_with_the_values_of_the_log(server, search, number):
         assert (told["phi"] is None) == (decision.phi is None)
         if decision.phi is not None:
             assert np.array_equal(np.array(told["phi"], np.float32), decision.phi.astype(np.float32))
-    assert set(found["credit"]) == {"counterfactual", "shapley_surrogate"}
+    assert set(found["credit"]) == {"counterfactual", "shapley_surrogate", "regret"}
 
 
 def test_the_rest_is_there(server):

@@ -141,9 +141,38 @@ def test_words_for_what_no_network_moved_and_for_the_untaught_policy() -> None:
     assert "No single network's reward moved it by 5 %; those of all 1 sum to +0.01" in text[0]
     assert text[1] == "layer 2 = conv 5×5: 14 %, decided by the untaught policy."
     failed = account_of_influence(Influence((made_up(share(-0.1, 3, None), share(-0.2, 4, "a")),), CHECKED))[0]
-    assert "against network 4 and episode 3 that made no network (-0.20, -0.10 nats)" in failed
-    only_away = account_of_influence(Influence((made_up(share(-0.1, 1, "a")),), CHECKED))[0]
+    assert (
+        "It was unlearned mostly because of network 4 and episode 3 that made no network (-0.20, -0.10 nats)" in failed
+    )
+    entropy = Share("entropy", 0.3)
+    only_away = account_of_influence(Influence((made_up(share(-0.1, 1, "a"), entropy),), CHECKED))[0]
     assert "No network's reward moved it up by 5 %, against network 1 (-0.10 nats)" in only_away
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ((0.3, -0.1), "It was learned mostly from network 0 (+0.30 nats), against network 1 (-0.10 nats)"),
+        ((0.1, -0.3), "It was unlearned mostly because of network 1 (-0.30 nats), against network 0 (+0.10 nats)"),
+        ((0.2, -0.19), "It stayed about where it was, between network 0 (+0.20 nats) and network 1 (-0.19 nats)"),
+    ],
+)
+def test_what_became_less_likely_was_not_learned(shares: tuple[float, float], told: str) -> None:
+    one = made_up(*(share(nats, number, f"key {number}") for number, nats in enumerate(shares)))
+    assert told in account_of_influence(Influence((one,), CHECKED))[0]
+
+
+def test_a_policy_that_was_taken_over_is_not_called_untaught(run: Path, tmp_path: Path) -> None:
+    warm = tmp_path / "warm"
+    arguments = {"n_steps": 16}
+    search(SearchSettings(env="nas_gym/Table-v0", evaluations=12, agent_args=arguments, warm_start=str(run)), warm)
+    found = influence_of_run(warm, 0, retrainings=0)
+    assert found.began_with == str(run)
+    text = " ".join(account_of_influence(found))
+    assert f"decided by the policy taken over from {run}." in text and "untaught" not in text
+    assert f"The search began with the policy of {run}" in text
+    found.write(tmp_path)
+    assert json.loads((tmp_path / "influence.json").read_text())["began_with"] == str(run)
 
 
 def test_episodes_that_made_no_network_are_told_apart() -> None:

@@ -156,7 +156,7 @@ def test_credits_of_what_was_left_open_and_of_losses_are_named_as_such(tab, ppo)
     assert left and named[: len(left)] == left and len(named) == len(left) + len(ppo[episode])
     bars = tab.all("[data-view=regret] b.bar")
     assert bars and all("less" in bar.get_attribute("class") for bar in bars), "more regret is no gain"
-    assert "In units of the reward (regret: of test)." in tab.text("credits")
+    assert "In units of the reward (regret: of test)." in tab.one_text("[data-card=credit] .sentence")
 
 
 def test_an_agent_without_a_policy_has_its_choices_and_credits(tab, server):

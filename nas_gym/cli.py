@@ -5,6 +5,7 @@ output; progress, hints and errors to standard error. Exit codes: 0 done, 2 the 
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,13 +46,26 @@ app.command()(export)
 app.command()(predict)
 app.command()(finish)
 DEFAULT_RUNS = Path("runs")
+SPINS = "10000"  # rounds, some ten microseconds
 
 RunArgument = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
 
 
 def main() -> None:
     """Run the command line."""
+    _share_processors()
     app()
+
+
+def _share_processors() -> None:
+    """Let threads that wait for each other go to sleep soon; OpenMP reads this when torch is loaded.
+
+    By default GNU OpenMP lets them wait awake for milliseconds. Where another program wants the same processors, each
+    step of a training waits for threads that wait (``scripts/bench_sharing.py`` measures it). Whoever has chosen a
+    policy keeps it.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 @app.command()

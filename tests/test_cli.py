@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import nas_gym
+from nas_gym import cli
 from nas_gym.agents import AGENTS
 from nas_gym.cli import app
 
@@ -287,6 +288,24 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert re.search(rf"nas-gym resume {re.escape(str(path))}", stderr)
     assert "Traceback" not in stderr
     assert nas_gym.load(path).content["state"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_waiting_threads_go_to_sleep_soon_unless_the_user_has_a_policy(
+    before: dict[str, str], after: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(before))
+    seen: list[dict[str, str]] = []
+    monkeypatch.setattr(cli, "app", lambda: seen.append(dict(os.environ)))
+    cli.main()
+    assert seen == [after]
 
 
 def test_quiet_without_a_terminal(tmp_path: Path) -> None:

@@ -63,9 +63,10 @@ class Workers:
         """Return the pool around an evaluator; None: it trains in this process.
 
         Raises:
-            ConfigurationError: More is asked for than there is, or a package is missing.
+            ConfigurationError: More is asked for than there is, a package is missing, or this is itself a worker
+                process that imports a script without a guard.
         """
-        from nas_gym.evaluation.worker import HandedOver
+        from nas_gym.evaluation.worker import HandedOver, check_guarded
 
         if self.workers == RAY:
             from nas_gym.evaluation.rays import RayEvaluator
@@ -80,6 +81,7 @@ class Workers:
             return None
         from nas_gym.evaluation.processes import ProcessEvaluator
 
+        check_guarded()
         return ProcessEvaluator(
             HandedOver(evaluator),
             int(self.workers),

@@ -74,9 +74,9 @@ class Parts:
         }
 
     @property
-    def halved(self) -> bool:
-        """Whether trainings stop and go on."""
-        return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)
+    def stops(self) -> tuple[int, ...]:
+        """Epochs after which trainings stop and the best go on; empty: they don't stop."""
+        return next((one.stops for one in self._around if isinstance(one, SuccessiveHalving)), ())
 
     def connect(self, stored: StoredEvaluator) -> None:
         """Have the environment ask a store, which asks who trains."""

@@ -103,6 +103,7 @@ def search(
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
         "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
+        "stops": list(parts.stops),
         "workers": parts.workers.to_json(),
         "data": parts.data,
     }
@@ -230,7 +231,7 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
-        if parts.halved and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
+        if parts.stops and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
             self._parts.trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)

@@ -128,7 +128,8 @@ def test_of_successive_halving_counts_how_far_this_search_let_a_network_go() -> 
     assert [(key, one.fidelity) for key, one, _ in ranked] == [("a", "stop=3"), ("c", "stop=1"), ("b", "stop=1")]
     for repeat in range(2):
         found["a"].add(Evaluation(key="a", repeat=repeat, accuracy=0.7))
-    assert [(key, one.fidelity, n) for key, one, n in order(found, plan, score)][0] == ("a", "full", 2)
+    key, one, n = order(found, plan, score)[0]
+    assert (key, one.fidelity, n) == ("a", "full", 2)
 
 
 def test_at_a_fidelity_nothing_else_counts() -> None:

@@ -34,11 +34,11 @@ class Parts:
             if not isinstance(self.evaluator, StoredEvaluator):
                 self._around.append(self.evaluator)
             self.evaluator = self.evaluator.evaluator
-        self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
         self.shared = ResultStore(settings.store) if settings.store else None
         try:
             # A table answers at once: workers would only take its answers from one process to another.
             self.pool = None if isinstance(self.evaluator, TabularEvaluator) else workers.pool(self.evaluator)
+            self.namespace = f"{self.env.space.name} {(self.pool or self.evaluator).identity}"
         except BaseException:
             self.close()
             raise

@@ -19,6 +19,7 @@ from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status
 from nas_gym.evaluation.outcome import failed, sentence, tell
+from nas_gym.evaluation.stored import limited
 from nas_gym.evaluation.worker import Answer, Factory
 
 _TICK_SECONDS = 0.1
@@ -125,10 +126,10 @@ class ProcessEvaluator:
 
     @property
     def identity(self) -> str:
-        """That of the evaluator in the workers."""
+        """That of the evaluator in the workers, and the memory limit."""
         if self._identity is None:
             self._identity = self._factory().identity
-        return self._identity
+        return limited(self._identity, self._memory_limit)
 
     @property
     def capacity(self) -> int:

@@ -186,6 +186,7 @@ MISTAKES = {
     "damaged store": ["--store", "TMP/damaged.sqlite", "damaged.sqlite"],
     "no database": ["--store", "TMP/text.sqlite", "text.sqlite"],
     "store nowhere": ["--store", "TMP/none/r.sqlite", "none"],
+    "store in memory": ["--store", "sqlite://", "sqlite://"],
     "unknown database": ["--store", "nosuchdb://host/name", "nosuchdb"],
 }
 

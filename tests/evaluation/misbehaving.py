@@ -131,3 +131,8 @@ class Plain:
 
     def __call__(self) -> HashEvaluator:
         return HashEvaluator()
+
+
+def depth(network: Any, inputs: Any, targets: Any) -> float:
+    """A proxy of somebody's own."""
+    return float(len(network.layers))

@@ -128,7 +128,7 @@ def _of_env(summary: Summary, env: str) -> list[Block]:
 def _reward(plan: Plan, env: str) -> str:
     """Return in words what a search in an environment over a table is rewarded with."""
     options = next(one.options for one in plan.envs if one.id == env)
-    objective, trainings = options.get("objective", "accuracy"), options.get("trainings", MEAN)
+    objective, trainings = options.get("objective") or "accuracy", options.get("trainings", MEAN)
     words = "accuracy" if objective == "accuracy" else f"the objective `{objective}`"
     return words if trainings == MEAN else f"{words} of training `{trainings}`"
 

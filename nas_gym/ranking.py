@@ -20,12 +20,14 @@ class Plan:
         confirm: How many of the best are evaluated again at the end.
         confirm_repeats: How often each of them.
         fidelity: At which the search evaluated, unless it was in full or by successive halving.
+        stops: Of the successive halving that the search was; empty: it was none.
     """
 
     repeats: int = 1
     confirm: int = 0
     confirm_repeats: int = 0
     fidelity: str = ""
+    stops: tuple[int, ...] = ()
 
 
 @dataclass
@@ -34,11 +36,13 @@ class Answers:
 
     Attributes:
         candidate: The candidate.
-        evaluations: By fidelity and repeat, failures included.
+        evaluations: By fidelity and repeat, failures included; those of other searches too, where they share a store.
+        told: The accuracy that the search was told; None where that is not known.
     """
 
     candidate: Candidate
     evaluations: dict[tuple[str, int], Evaluation] = field(default_factory=dict)
+    told: float | None = None
 
     def add(self, evaluation: Evaluation) -> None:
         """Take one evaluation of the candidate."""
@@ -49,10 +53,16 @@ class Answers:
         return [self.evaluations[fidelity, i] for i in range(n) if (fidelity, i) in self.evaluations]
 
     def searched(self, plan: Plan) -> Evaluation | None:
-        """Return what the search saw: the mean of its repeats at the highest fidelity; None if nothing succeeded."""
+        """Return what the search saw: the mean of its repeats at its fidelity; None if nothing succeeded.
+
+        Of successive halving that is the last stop that it let the candidate reach, however far others trained it.
+        """
         known = [fidelity for (fidelity, i), answer in self.evaluations.items() if not i and answer.ok]
         if plan.fidelity:
             known = [fidelity for fidelity in known if fidelity == plan.fidelity]
+        elif plan.stops:
+            known = [fidelity for fidelity in known if thoroughness(fidelity) in plan.stops]
+            known = [f for f in known if self.evaluations[f, 0].accuracy == self.told] or known
         best = max(known, key=thoroughness, default="")
         if not plan.fidelity and thoroughness(best) <= 0:
             return None

@@ -112,6 +112,8 @@ class Run:
             if episode.key is not None and episode.status == "ok":
                 first.setdefault(episode.key, episode)
         answers = self._answers(set(first))
+        for key, known in answers.items():
+            known.told = first[key].accuracy
         return [
             Ranked(e.actions, answers[key].candidate, evaluation, e.number, self.named(e.actions, e.slots), n)
             for key, evaluation, n in order(answers, self._plan, self.score)[: max(0, k)]
@@ -228,7 +230,13 @@ class Run:
         confirm, again = settings.get("confirm", 0), settings.get("confirm_repeats", 0)
         fidelity = settings.get("env_args", {}).get("fidelity") or self.content.get("fidelity", "full")
         searched = "" if fidelity in ("full", None) else str(Fidelity.from_text(str(fidelity)))
-        return Plan(repeats if isinstance(repeats, int) else 1, confirm, again, searched)
+        return Plan(repeats if isinstance(repeats, int) else 1, confirm, again, searched, self._stops)
+
+    @property
+    def _stops(self) -> tuple[int, ...]:
+        """Where successive halving stopped trainings; empty without it."""
+        stops = self.content.get("stops", self.settings.get("env_args", {}).get("stops"))
+        return (stops,) if isinstance(stops, int) else tuple(stops or ())
 
     @cached_property
     def _objective(self) -> Objective | VectorObjective:

@@ -61,6 +61,12 @@ def read_run_file(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def memory_limit_of(content: Mapping[str, Any]) -> float | None:
+    """Return what one training of a run could take, in MB, from its run file; None: there was no limit."""
+    limit = content.get("workers", {}).get("memory_limit_mb")
+    return None if limit is None else float(limit)
+
+
 def settings_hash(settings: Mapping[str, Any]) -> str:
     """Return a digest of settings."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -183,6 +183,16 @@ MISTAKES = {
     "no objective": ["--env-arg", "objective=x", "soft-latency:MS"],
     "objective out of range": ["--env-arg", "objective=soft-macs:-1", "target"],
     "latency that is not measured": ["--env-arg", "objective=soft-latency:5", "latency=true"],
+    "memory on a CPU": ["--env-arg", "objective=soft-memory:100", "--device", "cpu", "peak_memory_mb"],
+    "a proxy's accuracy": [
+        *("--env-arg", "evaluator=proxy:parameters", "--env-arg", "objective=soft-macs:1e6"),
+        "needs accuracy",
+    ],
+    "a proxy without one": ["--env-arg", "evaluator=hash", "--env-arg", "objective=proxy:-5", "needs proxy"],
+    "latency of nothing": ["--env-arg", "evaluator=hash", "--env-arg", "objective=soft-latency:5", "latency_ms"],
+    "late stop": ["--env-arg", "fidelity=stop=20", "--env-arg", "epochs=1", "can't stop after 20"],
+    "large images": ["--env-arg", "fidelity=resolution=64", "resolution=64"],
+    "no fidelity": ["--env-arg", "fidelity=3", "a fidelity is 'full'"],
     "vector of rewards": ["--env-arg", "objective=vector:accuracy:macs", "weighted:"],
     "no repeats": ["--env-arg", "repeats=0", "repeats"],
     "nothing to repeat": ["--env-arg", "evaluator=hash", "--env-arg", "repeats=2", "training"],
@@ -200,6 +210,7 @@ MISTAKES = {
     "damaged store": ["--store", "TMP/damaged.sqlite", "damaged.sqlite"],
     "no database": ["--store", "TMP/text.sqlite", "text.sqlite"],
     "store nowhere": ["--store", "TMP/none/r.sqlite", "none"],
+    "store in memory": ["--store", "sqlite://", "sqlite://"],
     "unknown database": ["--store", "nosuchdb://host/name", "nosuchdb"],
 }
 

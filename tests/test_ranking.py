@@ -110,6 +110,36 @@ def test_whole_trainings_come_before_those_that_were_stopped() -> None:
     assert thoroughness("full") > thoroughness("stop=10") > thoroughness("stop=9") > thoroughness("epochs=5") == 0
 
 
+def test_of_successive_halving_counts_how_far_this_search_let_a_network_go() -> None:
+    """Others, with the same store, may have trained it in full, to other stops, or further than this search did."""
+    plan = Plan(confirm=1, confirm_repeats=1, stops=(1, 3))
+    found = {key: Answers(CANDIDATE, told=told) for key, told in (("a", 0.5), ("b", 0.4), ("c", 0.6))}
+    for key, fidelity, accuracy in (
+        ("a", "stop=1", 0.3),
+        ("a", "stop=3", 0.5),
+        ("b", "stop=1", 0.4),
+        ("b", "stop=3", 0.9),  # by another search: this one stopped it after one epoch
+        ("b", "full", 0.95),
+        ("c", "stop=1", 0.6),
+        ("c", "stop=2", 0.99),
+    ):
+        found[key].add(Evaluation(key=key, fidelity=fidelity, accuracy=accuracy))
+    ranked = order(found, plan, score)
+    assert [(key, one.fidelity) for key, one, _ in ranked] == [("a", "stop=3"), ("c", "stop=1"), ("b", "stop=1")]
+    for repeat in range(2):
+        found["a"].add(Evaluation(key="a", repeat=repeat, accuracy=0.7))
+    key, one, n = order(found, plan, score)[0]
+    assert (key, one.fidelity, n) == ("a", "full", 2)
+
+
+def test_at_a_fidelity_nothing_else_counts() -> None:
+    found = answers(a=[0.1], b=[0.9])
+    for key, accuracy in (("a", 0.6), ("b", 0.5)):
+        found[key].add(Evaluation(key=key, fidelity="epochs=2", accuracy=accuracy))
+        found[key].add(Evaluation(key=key, fidelity="stop=3", accuracy=1 - accuracy))
+    assert keys(found, Plan(fidelity="epochs=2")) == "ab"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_order_against_its_definition(seed: int) -> None:
     chance = random.Random(seed)

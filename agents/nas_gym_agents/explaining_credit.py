@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import Evaluation, Evaluator, Fidelity, StoredEvaluator, TabularEvaluator
 from nas_gym.evaluation.evaluation import FULL
-from nas_gym.evaluation.stored import Store
+from nas_gym.evaluation.stored import Store, limited
 from nas_gym.explain.credit_file import CreditTable
 from nas_gym.explain.credit_replacement import Lookup, Measured, evaluated_lookup, lookups_of
 from nas_gym.explain.credit_run import MOST_EPISODES, credit_of_run
@@ -19,7 +19,7 @@ from nas_gym.explain.credit_views import Ground, Replacing
 from nas_gym.explain.record import write_atomically
 from nas_gym.objective import VectorObjective
 from nas_gym.run import Run
-from nas_gym.run_directory import EXPLANATIONS, RESULTS
+from nas_gym.run_directory import EXPLANATIONS, RESULTS, memory_limit_of
 from nas_gym.spaces import Prefix
 from nas_gym.store import ResultStore
 from nas_gym_agents.settings import SearchSettings
@@ -129,7 +129,9 @@ def _replacing(run: Run, trainings: Trainings, workers: Workers | None, folder: 
     """Return how replaced decisions are told; without workers nothing is trained: only what is on record is known."""
     env = _made(run)
     trainer: Evaluator = _trainer(env)
-    pool = None if workers is None or isinstance(trainer, TabularEvaluator) else workers.pool(trainer)
+    pool = None
+    if workers is not None and not isinstance(trainer, TabularEvaluator):
+        pool = replace(workers, memory_limit_mb=memory_limit_of(run.content)).pool(trainer)
     if pool is not None:
         stack.callback(pool.close)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +140,7 @@ def _replacing(run: Run, trainings: Trainings, workers: Workers | None, folder: 
         stack.callback(store.close)
     layered = _Layered(searched, new)
     stored = StoredEvaluator(pool or trainer, layered, namespace=env.space.name)
+    stored.namespace = run.content["namespace"]  # of the trainings on record, which may have had a memory limit
     stack.callback(stored.flush)
     text = trainings.fidelity or str(run.settings.get("env_args", {}).get("fidelity") or "")
     fidelity = Fidelity.from_text(text) if text else None
@@ -199,7 +202,9 @@ def _env(run: Run) -> ArchitectureEnv | str:
         env = SearchSettings.from_json(run.settings).make_env()
     except NasGymError as error:
         return f"the environment of the run can't be made here: {error}"
-    namespace = f"{env.space.name} {_trainer(env).identity}"
+    trainer = _trainer(env)
+    limit = None if isinstance(trainer, TabularEvaluator) else memory_limit_of(run.content)
+    namespace = f"{env.space.name} {limited(trainer.identity, limit)}"
     if namespace != run.content["namespace"]:
         return (
             f"the run was made with another space, table, data or recipe ({run.content['namespace']!r}, "

@@ -34,11 +34,11 @@ class Parts:
             if not isinstance(self.evaluator, StoredEvaluator):
                 self._around.append(self.evaluator)
             self.evaluator = self.evaluator.evaluator
-        self.namespace = f"{self.env.space.name} {self.evaluator.identity}"
         self.shared = ResultStore(settings.store) if settings.store else None
         try:
             # A table answers at once: workers would only take its answers from one process to another.
             self.pool = None if isinstance(self.evaluator, TabularEvaluator) else workers.pool(self.evaluator)
+            self.namespace = f"{self.env.space.name} {(self.pool or self.evaluator).identity}"
         except BaseException:
             self.close()
             raise
@@ -74,9 +74,9 @@ class Parts:
         }
 
     @property
-    def halved(self) -> bool:
-        """Whether trainings stop and go on."""
-        return any(isinstance(wrapper, SuccessiveHalving) for wrapper in self._around)
+    def stops(self) -> tuple[int, ...]:
+        """Epochs after which trainings stop and the best go on; empty: they don't stop."""
+        return next((one.stops for one in self._around if isinstance(one, SuccessiveHalving)), ())
 
     def connect(self, stored: StoredEvaluator) -> None:
         """Have the environment ask a store, which asks who trains."""

@@ -103,6 +103,7 @@ def search(
         "slots": [{"name": slot.name, "choices": list(slot.choices)} for slot in parts.env.space.slots],
         "namespace": parts.namespace,
         "fidelity": str(getattr(parts.evaluator, "fidelity", FULL)),
+        "stops": list(parts.stops),
         "workers": parts.workers.to_json(),
         "data": parts.data,
     }
@@ -230,11 +231,12 @@ class _Search:
         self._weights = BestWeights(run.path / WEIGHTS, max(settings.keep_weights, settings.confirm))
         if hasattr(trainer, "keep"):
             trainer.keep = self._weights
-        if parts.halved and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
+        if parts.stops and self._parts.trainer is not None and self._parts.trainer.checkpoints is None:
             self._parts.trainer.checkpoints = Checkpoints(run.path / CHECKPOINTS)
         run.finish_swap()
         begun = any((run.path / name).exists() for name in DERIVED)
         self._replayed = max(1, _count(run.path / HISTORY)) if begun else 0
+        self._ask_crashed_again()
         self._replayed_seconds = 0.0
         self._place = place = run.place_for_rebuilding() if self._replayed else run.path
         self._history = HistoryFile(place / HISTORY)
@@ -335,6 +337,7 @@ class _Search:
         if not self._replayed:
             return
         self._replayed = 0
+        self._ask_crashed_again()
         self._history.close()
         self._board.close()
         self._run.swap_in()
@@ -343,6 +346,10 @@ class _Search:
         self._log.folder = self._run.path / DECISIONS
         self._board.reopen(self._run.path / TENSORBOARD)
         self._also()
+
+    def _ask_crashed_again(self) -> None:
+        """Have crashes of other searches that share the store asked for again; in a replay they are this one's own."""
+        self._evaluator.retry_crashed = self._parts.shared is not None and not self._replayed
 
     def _also(self) -> None:
         """Have Weights & Biases told of what TensorBoard is told, unless it is a replay: that it was told before."""

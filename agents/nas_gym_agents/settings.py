@@ -159,8 +159,31 @@ def _absolute(path: str) -> str:
 
 
 def _absolute_store(store: str) -> str:
-    """Return the store with the path of a SQLite file made absolute."""
+    """Return the store with the path of a SQLite file made absolute.
+
+    Raises:
+        ConfigurationError: It is memory, which is lost with the process.
+    """
+    if _is_memory(store):
+        raise ConfigurationError(
+            f"a store outlives the search, and {store!r} is memory: every result would be lost with this process; "
+            "name a file, such as results.sqlite or sqlite:///results.sqlite"
+        )
     prefix = "sqlite:///"
     if store.startswith(prefix) and len(store) > len(prefix):
         return prefix + _absolute(store.removeprefix(prefix))
     return store if "://" in store else _absolute(store)
+
+
+def _is_memory(store: str) -> bool:
+    """Return whether a store is a SQLite database without a file."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(store) if "://" in store else None
+    except ArgumentError:  # no URL: the store itself says so
+        return False
+    if url is None or url.get_backend_name() != "sqlite":
+        return store == ":memory:"
+    return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"

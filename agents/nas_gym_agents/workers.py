@@ -22,12 +22,13 @@ class Pool(Evaluator, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """How the trainings of a search are spread; none of it changes a result.
+    """How the trainings of a search are spread; nothing but a limit changes a result.
 
     Attributes:
         workers: ``"1"``: in this process; a larger number: so many worker processes; ``"ray"``: tasks on a Ray cluster.
         trainings_per_gpu: Worker processes that share one GPU.
-        memory_limit_mb: What one training may take; a limit means worker processes, even for one.
+        memory_limit_mb: What one training may take; a limit means worker processes, even for one, and is part of the
+            store's keys.
         time_limit_seconds: When a worker process that hangs is killed; None: never. (A training's own time limit is
             part of its recipe.)
         ray_address: Of the cluster, as ``ray.init`` takes it.
@@ -63,9 +64,10 @@ class Workers:
         """Return the pool around an evaluator; None: it trains in this process.
 
         Raises:
-            ConfigurationError: More is asked for than there is, or a package is missing.
+            ConfigurationError: More is asked for than there is, a package is missing, or this is itself a worker
+                process that imports a script without a guard.
         """
-        from nas_gym.evaluation.worker import HandedOver
+        from nas_gym.evaluation.worker import HandedOver, check_guarded
 
         if self.workers == RAY:
             from nas_gym.evaluation.rays import RayEvaluator
@@ -80,6 +82,7 @@ class Workers:
             return None
         from nas_gym.evaluation.processes import ProcessEvaluator
 
+        check_guarded()
         return ProcessEvaluator(
             HandedOver(evaluator),
             int(self.workers),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluation, Evaluator, capacity_of
+from nas_gym.evaluation.repeated import trainings_of
 from nas_gym.objective import Objective, VectorObjective, accuracy
 from nas_gym.spaces import Prefix, SearchSpace
 from nas_gym_envs.answers import Answers, is_pure
@@ -190,7 +191,8 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         Raises:
             StoreError: An evaluation could not be stored.
         """
-        return self._promises.settle(leave, lambda told: self._reward(self.objective(told)), self.budget)
+        trainings = trainings_of(self.evaluator)
+        return self._promises.settle(leave, lambda told: self._reward(self.objective(told)), self.budget, trainings)
 
     @property
     def capacity(self) -> int:
@@ -252,7 +254,7 @@ class ArchitectureEnv(gym.Env[Observation, np.int64]):
         evaluation = future.result()
         self.last_evaluation = evaluation
         if self.budget is not None:
-            self.budget.charge(evaluation)
+            self.budget.charge(evaluation, trainings=trainings_of(self.evaluator))
         return observation, self._reward(self.objective(evaluation)), True, False, info | outcome(evaluation)
 
     def _finish_at_once(self, node: int) -> Step:

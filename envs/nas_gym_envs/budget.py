@@ -18,9 +18,10 @@ class Budget:
     number of episodes in a row without any charge ends the search too.
 
     Args:
-        evaluations: Complete candidates, repeats included.
+        evaluations: Complete candidates, an agent's repeats included. One that is trained several times for its
+            reward (`nas_gym.evaluation.Repeated`) is one evaluation.
         unique: Distinct keys, counted at their first appearance in this search, whoever trained them.
-        epochs: Training epochs of first appearances.
+        epochs: Training epochs of first appearances, those of all trainings of one reward.
         cost_seconds: Seconds of first appearances, as stored: trainings' seconds, or simulated ones from a table.
         simulated_seconds: Seconds of every evaluation, repeats included, as a table tells them. The search goes on
             while their sum is below the limit, so that the last evaluation may overshoot it: the protocol of NATS-Bench
@@ -67,10 +68,16 @@ class Budget:
         """Whether what an evaluation is charged is known before it is there: no limit is on epochs or seconds."""
         return not _KNOWN_AFTERWARDS & set(self.limits)
 
-    def charge(self, evaluation: Evaluation) -> None:
-        """Charge one evaluated episode."""
+    def charge(self, evaluation: Evaluation, *, trainings: int = 1) -> None:
+        """Charge one evaluated episode.
+
+        Args:
+            evaluation: Of its candidate.
+            trainings: How many the evaluation is made of (`nas_gym.evaluation.repeated.trainings_of`), each as long as
+                its curve.
+        """
         before = [self.spent[name] for name in self.limits]
-        self._charge_cost(evaluation, first=self._charge_candidate(evaluation.key))
+        self._charge_cost(evaluation, trainings, first=self._charge_candidate(evaluation.key))
         self._note_change(before)
 
     def charge_ahead(self, key: str) -> bool:
@@ -83,9 +90,9 @@ class Budget:
         self._note_change(before)
         return first
 
-    def charge_rest(self, evaluation: Evaluation, *, first: bool) -> None:
+    def charge_rest(self, evaluation: Evaluation, *, first: bool, trainings: int = 1) -> None:
         """Charge what was not known at `charge_ahead`."""
-        self._charge_cost(evaluation, first=first)
+        self._charge_cost(evaluation, trainings, first=first)
 
     def _charge_candidate(self, key: str) -> bool:
         first = key not in self._seen
@@ -94,10 +101,10 @@ class Budget:
         self.spent["unique"] += first
         return first
 
-    def _charge_cost(self, evaluation: Evaluation, *, first: bool) -> None:
+    def _charge_cost(self, evaluation: Evaluation, trainings: int, *, first: bool) -> None:
         self.spent["simulated_seconds"] += evaluation.cost_seconds
         if first:
-            self.spent["epochs"] += len(evaluation.curve)
+            self.spent["epochs"] += trainings * len(evaluation.curve)
             self.spent["cost_seconds"] += evaluation.cost_seconds
 
     def _note_change(self, before: list[float]) -> None:

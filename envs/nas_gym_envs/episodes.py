@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import Evaluation, Evaluator, evaluate
+from nas_gym.evaluation.repeated import trainings_of
 from nas_gym.objective import Objective
 from nas_gym.spaces import SearchSpace
 from nas_gym_envs.answers import AnswerTable, is_pure
@@ -263,7 +264,7 @@ class Episodes:
                 break
         evaluations = self._evaluate(candidates[: len(first)])
         for evaluation, new in zip(evaluations, first, strict=True):
-            budget.charge_rest(evaluation, first=new)
+            budget.charge_rest(evaluation, first=new, trainings=trainings_of(self.evaluator))
         return end, evaluations
 
     def _evaluate_in_turn(
@@ -274,7 +275,7 @@ class Episodes:
         for index, legal in _ends(finished, illegal):
             if legal:
                 evaluations += self._evaluate(self._candidates(targets[index : index + 1]))
-                budget.charge(evaluations[-1])
+                budget.charge(evaluations[-1], trainings=trainings_of(self.evaluator))
             else:
                 budget.pass_idle()
             if budget.exhausted:

@@ -51,7 +51,9 @@ class Promises:
         future.add_done_callback(self._arrived)
         return ticket
 
-    def settle(self, leave: int, reward: Callable[[Evaluation], Any], budget: Budget | None) -> Iterator[Settled]:
+    def settle(
+        self, leave: int, reward: Callable[[Evaluation], Any], budget: Budget | None, trainings: int = 1
+    ) -> Iterator[Settled]:
         """Yield outcomes, oldest first, until at most ``leave`` are still to come and the oldest is one of them."""
         while self._waiting:
             ticket, future, first = self._waiting[0]
@@ -63,7 +65,7 @@ class Promises:
             self._waiting.popleft()
             evaluation = future.result()
             if budget is not None:
-                budget.charge_rest(evaluation, first=first)
+                budget.charge_rest(evaluation, first=first, trainings=trainings)
             yield Settled(ticket, reward(evaluation), evaluation, outcome(evaluation))
 
     def _arrived(self, _: Future[Evaluation]) -> None:

@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import (
+    FULL,
     AtFidelity,
     ConstantEvaluator,
     Evaluator,
@@ -24,6 +25,7 @@ from nas_gym.registration import CHAIN
 from nas_gym.spaces import ChainSpace, Layer, Limits, default_catalogue
 from nas_gym.store import ResultStore
 from nas_gym_envs.architecture_env import ArchitectureEnv
+from nas_gym_envs.fitting import check_objective, inside
 from nas_gym_envs.vector_env import ArchitectureVectorEnv
 
 
@@ -142,8 +144,8 @@ def make_chain(
     recipe = _take(options, _RECIPE_OPTIONS)
     trainer = _take(options, _TRAINER_OPTIONS)
     goal = named_objective(objective) if isinstance(objective, str) else objective
-    if evaluator == "training" and "latency_ms" in getattr(goal, "needs", ()) and not trainer.get("latency"):
-        raise ConfigurationError(f"the objective {objective!r} needs a measured latency: add latency=true")
+    if not isinstance(fidelity, Fidelity):
+        fidelity = Fidelity.from_text(str(fidelity))
     kind = evaluator.partition(":")[0] if isinstance(evaluator, str) else ""
     if kind == "proxy" and goal is None:
         goal = Proxy(floor=_PROXY_FLOOR)
@@ -167,8 +169,9 @@ def make_chain(
     )
     Recipe(**{**row.recipe, **recipe})  # a mistake in it is one whatever evaluates
     made = _make_evaluator(evaluator, data, row.recipe, recipe, trainer, space)
+    check_objective(objective, goal, kind, inside(made))
     how = {"repeats": repeats, "fidelity": fidelity, "stops": stops}
-    asked = [name for name, plain in (("repeats", 1), ("fidelity", "full"), ("stops", ())) if how[name] != plain]
+    asked = [name for name, plain in (("repeats", 1), ("fidelity", FULL), ("stops", ())) if how[name] != plain]
     if asked and (kind != "training" or len(asked) > 1):
         raise ConfigurationError(
             f"at most one of repeats, fidelity and stops, and only for evaluator='training'; got {', '.join(asked)}"
@@ -176,7 +179,8 @@ def make_chain(
     if "repeats" in asked:
         made = Repeated(made, repeats)
     elif "fidelity" in asked:
-        made = AtFidelity(made, Fidelity.from_text(fidelity) if isinstance(fidelity, str) else fidelity)
+        inside(made).check_fidelity(fidelity, epochs_decided="epochs" in space.hyperparameters)
+        made = AtFidelity(made, fidelity)
     elif "stops" in asked:
         made = _halving(made, stops, fraction)
     return ArchitectureEnv(space, made, goal, **options)
@@ -223,9 +227,9 @@ def _take(options: dict[str, Any], names: Sequence[str] | dict[str, str]) -> dic
 
 def _halving(stored: Evaluator, stops: Any, fraction: float) -> SuccessiveHalving:
     halving = SuccessiveHalving(stored, tuple(stops) if isinstance(stops, Sequence) else (stops,), fraction)
-    trainer: Any = stored.evaluator if isinstance(stored, StoredEvaluator) else stored
-    if halving.stops[-1] > trainer.recipe.epochs:
-        raise ConfigurationError(f"stops lie within the {trainer.recipe.epochs} epochs of a training, got {stops}")
+    epochs = inside(stored).recipe.epochs
+    if halving.stops[-1] > epochs:
+        raise ConfigurationError(f"stops lie within the {epochs} epochs of a training, got {stops}")
     return halving
 
 

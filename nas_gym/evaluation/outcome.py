@@ -1,4 +1,4 @@
-"""What evaluators share around an evaluation: failures without a training, timed scores, and telling whoever waits."""
+"""What evaluators share around an evaluation: failures, timed scores, errors as sentences, telling whoever waits."""
 
 import time
 from collections.abc import Callable
@@ -71,6 +71,12 @@ def scored(
         versions=f"torch {torch.__version__}",
         **outcome,
     )
+
+
+def sentence(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__
 
 
 def tell(answer: Future[Evaluation], outcome: Evaluation | BaseException) -> None:

@@ -18,7 +18,8 @@ from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.evaluation import worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Fidelity, Status
-from nas_gym.evaluation.outcome import failed, tell
+from nas_gym.evaluation.outcome import failed, sentence, tell
+from nas_gym.evaluation.stored import limited
 from nas_gym.evaluation.worker import Answer, Factory
 
 _TICK_SECONDS = 0.1
@@ -121,13 +122,14 @@ class ProcessEvaluator:
         self._changed = threading.Condition(self._lock)
         self._keeper: threading.Thread | None = None
         self._closed = False
+        self._trouble: ConfigurationError | None = None  # no worker can be started
 
     @property
     def identity(self) -> str:
-        """That of the evaluator in the workers."""
+        """That of the evaluator in the workers, and the memory limit."""
         if self._identity is None:
             self._identity = self._factory().identity
-        return self._identity
+        return limited(self._identity, self._memory_limit)
 
     @property
     def capacity(self) -> int:
@@ -140,13 +142,14 @@ class ProcessEvaluator:
         """Return futures that resolve as the workers answer, in whatever order.
 
         Raises:
-            ConfigurationError: The evaluator is closed, or its factory can't be pickled. (A caller's mistake that only
-                the worker sees is in the future.)
+            ConfigurationError: The evaluator is closed, its factory can't be pickled, no process can be started, or
+                this one is a worker that imports a script without a guard. (A caller's mistake that only the worker
+                sees, and workers that can't make the evaluator, are in the future.)
         """
+        worker.check_guarded()
         jobs = [_Job(candidate, fidelity or FULL, int(repeat)) for candidate in candidates]
         with self._lock:
-            if self._closed:
-                raise ConfigurationError("these worker processes are closed; make a new ProcessEvaluator")
+            self._check_open()
             if self._keeper is None:
                 self._keeper = threading.Thread(target=self._keep_going, daemon=True, name="worker keeper")
                 self._keeper.start()
@@ -155,16 +158,31 @@ class ProcessEvaluator:
                 self._waiting.append(job)
             self._hand_out()
             self._changed.notify_all()  # the keeper sleeps without end while there is nothing to watch
+            self._check_open()
         return [job.answer for job in jobs]
 
     def start(self) -> None:
-        """Start the workers now rather than with the first candidates."""
+        """Start the workers now rather than with the first candidates.
+
+        Raises:
+            ConfigurationError: As for `submit`.
+        """
+        worker.check_guarded()
         with self._lock:
-            for slot in self._slots:
-                self._pool(slot).active  # noqa: B018  starts it
+            self._check_open()
+            try:
+                for slot in self._slots:
+                    self._pool(slot).active  # noqa: B018  starts it
+            except Exception as error:
+                self._give_up(error)
+            self._check_open()
 
     def close(self) -> None:
         """Stop all workers at once; what they are at is lost, and candidates that wait are cancelled."""
+        self._end()
+
+    def _end(self, trouble: ConfigurationError | None = None) -> None:
+        """Close; whoever waits is told of the trouble, if that is why."""
         with self._lock:
             self._closed = True
             jobs = [*self._waiting, *(slot.job for slot in self._slots if slot.job is not None)]
@@ -174,7 +192,10 @@ class ProcessEvaluator:
                 slot.pool = slot.job = slot.task = None
             self._changed.notify_all()
         for job in jobs:
-            job.answer.cancel()
+            if trouble is None:
+                job.answer.cancel()
+            else:
+                tell(job.answer, trouble)
         threads = [threading.Thread(target=_stop, args=(pool,)) for pool in pools]
         for thread in threads:
             thread.start()
@@ -191,9 +212,15 @@ class ProcessEvaluator:
 
     # Handing out, under the lock
 
+    def _check_open(self) -> None:
+        if self._trouble is not None:
+            raise ConfigurationError(str(self._trouble))
+        if self._closed:
+            raise ConfigurationError("these worker processes are closed; make a new ProcessEvaluator")
+
     def _hand_out(self) -> None:
         for slot in self._slots:
-            if not self._waiting:
+            if not self._waiting or self._trouble is not None:
                 return
             if slot.job is None and not slot.broken:
                 self._give(slot, self._next())
@@ -211,17 +238,30 @@ class ProcessEvaluator:
         return first
 
     def _give(self, slot: _Slot, job: _Job) -> None:
+        new = slot.pool is None
         try:
             task = self._pool(slot).schedule(worker.answer, (job.candidate, job.fidelity, job.repeat))
-        except RuntimeError:  # its worker died while it had nothing to do
+        except Exception as error:
             self._waiting.insert(0, job)
-            self._break(slot)
+            job.lost += new
+            # An old pool's worker died while it had nothing to do; a new one's may have lacked memory for a moment.
+            if isinstance(error, BrokenProcessPool if new else RuntimeError) and job.lost <= self._retries:
+                self._break(slot)
+            else:
+                self._give_up(error)
             return
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            self._closed = True
-            raise ConfigurationError(f"the factory of worker processes can't be pickled ({error})") from None
         slot.job, slot.task, slot.started = job, task, None
         task.add_done_callback(lambda done: self._done(slot, done))
+
+    def _give_up(self, error: Exception) -> None:
+        """Have the keeper close: no worker can be started, and another attempt would end as this one."""
+        trouble = (
+            f"no worker process can be started ({sentence(error.__cause__ or error)}); see to that, then try again"
+        )
+        if isinstance(error, pickle.PicklingError | AttributeError | TypeError):
+            trouble = f"the factory of worker processes can't be pickled ({error})"
+        self._trouble = error if isinstance(error, ConfigurationError) else ConfigurationError(trouble)
+        self._changed.notify_all()
 
     def _pool(self, slot: _Slot) -> ProcessPool:
         if slot.pool is None:
@@ -263,17 +303,23 @@ class ProcessEvaluator:
         if outcome is not None:
             tell(job.answer, outcome)
 
-    def _lost(self, job: _Job, error: BaseException) -> Evaluation | None:
+    def _lost(self, job: _Job, error: BaseException) -> Evaluation | ConfigurationError | None:
         """Put a lost job back to the front, or give it up."""
         job.lost += 1
         if job.lost <= self._retries:
             self._waiting.insert(0, job)
             return None
         code = getattr(error, "exitcode", None)
-        ended = "while it started" if code is None else f"with exit code {code}"
+        if code is None:  # before it took the job, which is not to blame
+            return ConfigurationError(
+                f"worker processes die while they start ({job.lost} times for one network), for a reason that they may "
+                "have printed; what they import must be importable there, and a script must start its search under "
+                "if __name__ == '__main__':"
+            )
         # Native code may end the process where Python would raise MemoryError.
         hint = "" if self._memory_limit is None else f"; its memory limit was {self._memory_limit:g} MB"
-        return job.failed("crashed", f"the worker process died {job.lost} times, at last {ended}{hint}")
+        times = f"the worker process died {job.lost} times"
+        return job.failed("crashed", f"{times}, at last with exit code {code}{hint}")
 
     # The keeper
 
@@ -281,8 +327,9 @@ class ProcessEvaluator:
         """Replace broken workers and kill trainings over their time limit, until closed."""
         while True:
             with self._lock:
-                if self._closed:
-                    return
+                trouble = self._trouble
+                if self._closed or trouble is not None:
+                    break
                 late = self._late() if self._time_limit else []
                 broken = [slot for slot in self._slots if slot.broken]
                 pools = [slot.pool for slot in broken if slot.pool is not None]
@@ -301,6 +348,8 @@ class ProcessEvaluator:
                     slot.broken = False
                 if not self._closed:
                     self._hand_out()
+        if trouble is not None:
+            self._end(trouble)
 
     def _late(self) -> list[tuple[_Job, Evaluation]]:
         """Take the jobs that are over their time from their workers, and have these replaced."""
@@ -352,5 +401,4 @@ def _stop(pool: ProcessPool) -> None:
 
 
 def _crash(job: _Job, error: BaseException) -> Evaluation:
-    lines = str(error).strip().splitlines()
-    return job.failed("crashed", f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__)
+    return job.failed("crashed", sentence(error))

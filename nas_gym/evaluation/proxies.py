@@ -165,6 +165,7 @@ class ProxyEvaluator:
             raise ConfigurationError(f"a proxy's batch_size is a whole number, at least 2, got {batch_size!r}")
         self.dataset = dataset
         self.proxy = proxy
+        self._function = PROXIES[proxy]  # pickled along: a worker process knows none that was added here
         self.device = choose_device(device)
         self.evaluation_seed = evaluation_seed
         self.batch_size = min(int(batch_size), len(dataset.train))
@@ -194,7 +195,7 @@ class ProxyEvaluator:
                 if isinstance(layer, nn.Dropout):
                     layer.eval()
             assert isinstance(network, Network), "what the builder makes"
-            score = PROXIES[self.proxy](network, *self._batch(repeat))
+            score = self._function(network, *self._batch(repeat))
         if not math.isfinite(score):
             raise DivergedError(f"the proxy {self.proxy} of this network is not finite: {score}")
         return score

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation.ray_worker import sentence
+from nas_gym.evaluation.outcome import sentence
 
 _PATIENCE_SECONDS = 5.0  # for somebody to listen at an address
 

@@ -7,6 +7,7 @@ from typing import Any
 from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity
+from nas_gym.evaluation.outcome import sentence
 
 _MADE: dict[str, Evaluator] = {}  # of this process: the evaluator, by the number of the RayEvaluator it belongs to
 
@@ -94,9 +95,3 @@ def loaded(candidate: Candidate, weights: bytes) -> Any:
     state = torch.load(io.BytesIO(weights), map_location="cpu", weights_only=True)
     module.load_state_dict(state, assign=True)
     return module.eval()
-
-
-def sentence(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}"[:300] if lines else type(error).__name__

@@ -14,7 +14,7 @@ from nas_gym.architecture import Candidate
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import ray_cluster, ray_worker
 from nas_gym.evaluation.evaluation import FULL, Evaluation, Evaluator, Fidelity
-from nas_gym.evaluation.outcome import failed, tell
+from nas_gym.evaluation.outcome import failed, sentence, tell
 from nas_gym.evaluation.ray_worker import Question
 
 Factory = Callable[[], Evaluator]
@@ -194,7 +194,7 @@ class RayEvaluator:
         except exceptions.TaskCancelledError:
             return None if self._closed else job.failed("somebody cancelled the training's Ray task")
         except exceptions.RayTaskError as error:  # before our code began, which raises nothing
-            reason = ray_worker.sentence(error.cause or error)
+            reason = sentence(error.cause or error)
             return ConfigurationError(
                 f"a Ray worker can't run trainings ({reason}); all nodes need the same nas-gym, Python and packages"
             )

@@ -62,6 +62,15 @@ class Repeated:
         return [_mean_future(futures, int(repeat)) for futures in zip(*asked, strict=True)]
 
 
+def trainings_of(evaluator: object) -> int:
+    """Return how many trainings one answer of an evaluator is made of: the repeats of all `Repeated` in it, else 1."""
+    trainings = 1
+    while evaluator is not None:
+        trainings *= evaluator.repeats if isinstance(evaluator, Repeated) else 1
+        evaluator = getattr(evaluator, "evaluator", None)
+    return trainings
+
+
 def mean_of(evaluations: Sequence[Evaluation], *, repeat: int = 0) -> Evaluation:
     """Return one evaluation in place of several repeats of a candidate at one fidelity.
 

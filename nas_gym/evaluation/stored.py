@@ -38,6 +38,11 @@ class Store(Protocol):
         """Return the number of evaluations."""
 
 
+def limited(identity: str, memory_limit_mb: float | None) -> str:
+    """Return the identity of an evaluator whose trainings have a memory limit, which decides who is out of memory."""
+    return identity if memory_limit_mb is None else f"{identity} memory={memory_limit_mb:g}"
+
+
 class StoredEvaluator:
     """Wraps an evaluator: every answer is committed to a store before it is returned, and asked for only once.
 
@@ -53,13 +58,25 @@ class StoredEvaluator:
         store: Where answers are kept.
         namespace: Put before the evaluator's identity in every store key: the search space's name.
         retry_failed: Whether stored failures are asked for again (once in the life of this object).
+        retry_crashed: The same of those whose workers were lost: a store that searches share has crashes that were no
+            fault of the candidate, nor of this search.
 
     Attributes:
+        namespace: Under which answers are stored: the space's name and the evaluator's identity.
+        retry_crashed: May be changed.
         from_store: Answers given without asking the wrapped evaluator.
         asked: Questions that the wrapped evaluator was asked.
     """
 
-    def __init__(self, evaluator: Evaluator, store: Store, *, namespace: str = "", retry_failed: bool = False) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        store: Store,
+        *,
+        namespace: str = "",
+        retry_failed: bool = False,
+        retry_crashed: bool = False,
+    ) -> None:
         self.evaluator = evaluator
         self.store = store
         self.namespace = f"{namespace} {evaluator.identity}".strip()
@@ -67,6 +84,7 @@ class StoredEvaluator:
         self.from_store = 0
         self.asked = 0
         self._retry_failed = retry_failed
+        self.retry_crashed = retry_crashed
         self._answers: dict[Question, Future[Evaluation]] = {}
         self._lock = threading.Lock()
         self._later = LaterCommits(self._commit_later)
@@ -134,7 +152,7 @@ class StoredEvaluator:
         """Answer from the store what it has; return the rest."""
         missing = []
         for one, stored in zip(portion, self._stored([one.question for one in portion]), strict=True):
-            if stored is not None and (stored.ok or not self._retry_failed):
+            if stored is not None and not self._again(stored):
                 one.asked = one.answer
                 one.answer.set_result(stored)
             else:
@@ -143,6 +161,10 @@ class StoredEvaluator:
             self.from_store += len(portion) - len(missing)
             self.asked += len(missing)
         return missing
+
+    def _again(self, stored: Evaluation) -> bool:
+        """Return whether a stored answer is asked for again."""
+        return not stored.ok and (self._retry_failed or (self.retry_crashed and stored.status == "crashed"))
 
     def _stored(self, questions: Sequence[Question]) -> list[Evaluation | None]:
         get_many: Callable[..., list[Evaluation | None]] | None = getattr(self.store, "get_many", None)

@@ -96,6 +96,14 @@ class TabularEvaluator:
             found.append(answer)
         return found
 
+    def answer(self, key: str) -> Evaluation:
+        """Return the answer for a key of the table, as a search is first told it.
+
+        Raises:
+            ConfigurationError: The table has no such row.
+        """
+        return self._evaluation(key, self.fidelity, 0)
+
     def score(self, candidate: Candidate, name: str | None = None) -> float:
         """Return how an answer is scored, an accuracy in [0, 1] that no search sees.
 

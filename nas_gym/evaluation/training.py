@@ -159,11 +159,18 @@ class TrainingEvaluator:
         with prepared(0, self.recipe.threads or 1, tf32=self.recipe.tf32):
             return score(module.to(self.device), self._split("test"), self.recipe)[0]
 
-    def _check(self, candidate: Candidate, fidelity: Fidelity) -> None:
-        self.recipe.check_names(candidate.hyperparameters)
+    def check_fidelity(self, fidelity: Fidelity, *, epochs_decided: bool = False) -> None:
+        """Refuse a fidelity that no training here can have.
+
+        Args:
+            fidelity: What is to be asked for.
+            epochs_decided: Whether the candidate has a number of epochs of its own, when a training just ends there.
+
+        Raises:
+            ConfigurationError: It asks for a later stop or a higher resolution than there is.
+        """
         shape, epochs = self.dataset.input_shape, fidelity.epochs or self.recipe.epochs
-        decided = "epochs" in dict(candidate.hyperparameters)  # such a training stops when it is over
-        if fidelity.stop is not None and fidelity.stop > epochs and not decided:
+        if fidelity.stop is not None and fidelity.stop > epochs and not epochs_decided:
             raise ConfigurationError(
                 f"a training of {epochs} epochs can't stop after {fidelity.stop}; "
                 "stop earlier or raise the recipe's epochs"
@@ -173,6 +180,10 @@ class TrainingEvaluator:
                 f"a resolution scales images down, and {self.dataset.name!r} has samples of {shape}, "
                 f"got resolution={fidelity.resolution}"
             )
+
+    def _check(self, candidate: Candidate, fidelity: Fidelity) -> None:
+        self.recipe.check_names(candidate.hyperparameters)
+        self.check_fidelity(fidelity, epochs_decided="epochs" in dict(candidate.hyperparameters))
 
     def _begun(self, candidate: Candidate, fidelity: Fidelity, recipe: Recipe, seed: int) -> tuple[nn.Module, Training]:
         architecture = candidate.trained

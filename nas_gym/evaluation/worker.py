@@ -1,5 +1,6 @@
 """What happens inside a worker process: one evaluator, made once, asked one candidate at a time."""
 
+import multiprocessing
 import os
 import sys
 import threading
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from nas_gym.architecture import Candidate
+from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation.evaluation import Evaluation, Evaluator, Fidelity
+from nas_gym.evaluation.outcome import sentence
 
 Factory = Callable[[], Evaluator]
 _STATE: dict[str, Any] = {}  # of this process: its evaluator, or why it has none
@@ -21,11 +24,19 @@ class HandedOver:
     """A factory of an evaluator that exists already: it is pickled, its tensors are put into shared memory.
 
     Args:
-        evaluator: Must be picklable.
+        evaluator: Must be picklable. If it has a method ``prepare`` (`SupernetEvaluator`), that is called before: what
+            it computes is computed once, here, and outside every time limit of a candidate.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker gets: the evaluator, prepared."""
+        prepare: Callable[[], object] | None = getattr(self.evaluator, "prepare", None)
+        if prepare is not None:
+            prepare()
+        return self.__dict__.copy()
 
     @property
     def identity(self) -> str:
@@ -70,13 +81,33 @@ def start(factory: Factory, keep: Any, threads: int, memory_limit_mb: float | No
 
 
 def answer(candidate: Candidate, fidelity: Fidelity, repeat: int) -> Answer:
-    """Return the evaluator's answer, from inside a worker."""
+    """Return the evaluator's answer, from inside a worker.
+
+    Raises:
+        ConfigurationError: This worker has no evaluator: a fault of no candidate.
+    """
     if "error" in _STATE:
-        raise _STATE["error"]
+        raise ConfigurationError(
+            f"a worker process can't make the evaluator ({sentence(_STATE['error'])}); "
+            "see to what it needs, then start again"
+        )
     evaluator: Evaluator = _STATE["evaluator"]
     (future,) = evaluator.submit([candidate], fidelity=fidelity, repeat=repeat)
     evaluation = future.result()
     return Answer(evaluation, own_memory_mb())
+
+
+def check_guarded() -> None:
+    """Refuse to go on in a process that is only importing the main script of the one that started it.
+
+    Raises:
+        ConfigurationError: It is such a process.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ConfigurationError(
+            "a worker process imports the script that started it, and this one starts a search while it is imported; "
+            "put what it does under if __name__ == '__main__':"
+        )
 
 
 def own_memory_mb(pid: int | str = "self") -> float | None:

@@ -132,6 +132,7 @@ def _order(run: Run, search: Searched, request: Request, named: Callable[[int, i
     store = ResultStore(run.settings.get("store") or run.path / RESULTS)
     try:
         evaluator = StoredEvaluator(search.trainer, store, namespace=search.space)
+        evaluator.namespace = search.namespace  # these networks were trained within its memory limit, if it had one
         try:
             return contenders(evaluator, run.best(request.top), request.repeats, run.score, named)
         finally:

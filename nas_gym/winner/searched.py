@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nas_gym.errors import NasGymError, RunError
+from nas_gym.evaluation.stored import limited
+from nas_gym.run_directory import memory_limit_of
 
 if TYPE_CHECKING:
     from nas_gym.evaluation.training import TrainingEvaluator
@@ -18,15 +20,17 @@ class Searched:
     Attributes:
         trainer: With the data set and the recipe of the search.
         space: Name of the search space, which comes first in the keys of the store.
+        memory_limit_mb: What one training could take; None: there was no limit.
     """
 
     trainer: "TrainingEvaluator"
     space: str
+    memory_limit_mb: float | None = None
 
     @property
     def namespace(self) -> str:
         """What the run's evaluations are stored under."""
-        return f"{self.space} {self.trainer.identity}"
+        return f"{self.space} {limited(self.trainer.identity, self.memory_limit_mb)}"
 
 
 def searched(run: "Run") -> Searched:
@@ -47,7 +51,7 @@ def searched(run: "Run") -> Searched:
             f"{str(run.path)!r} trained no networks on data of its own ({evaluator.identity.split()[0]}); "
             "this needs a run whose evaluator is 'training'"
         )
-    return Searched(evaluator, env.space.name)
+    return Searched(evaluator, env.space.name, memory_limit_of(run.content))
 
 
 def _environment(run: "Run") -> Any:

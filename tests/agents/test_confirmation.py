@@ -105,6 +105,20 @@ def test_where_nothing_is_trained_there_is_nothing_to_confirm(tmp_path: Path) ->
     assert summary["best"]["trainings"] == 1
 
 
+def test_other_searches_with_the_same_store_change_neither_the_order_nor_what_is_confirmed(tmp_path: Path) -> None:
+    whole = {**SMALL, "epochs": 2}
+    halving = {**whole, "stops": [1, 2], "fraction": 0.5}
+    shared = {"store": str(tmp_path / "shared.sqlite"), "confirm": 1, "confirm_repeats": 1}
+    runner.search(settings(env_args=whole, **shared | {"confirm": 0}), tmp_path / "whole")
+    runner.search(settings(env_args=halving, seed=1, evaluations=4, **shared), tmp_path / "other")
+    found = []
+    for name, place in (("alone", {"store": None}), ("together", {})):
+        summary = runner.search(settings(env_args=halving, **{**shared, **place}), tmp_path / name)
+        best = nas_gym.load(tmp_path / name).best(6)
+        found.append([summary["best"]["key"], *((b.candidate.key, b.evaluation.fidelity, b.accuracy) for b in best)])
+    assert found[0] == found[1]
+
+
 def test_it_can_be_turned_off(tmp_path: Path) -> None:
     summary = runner.search(settings(evaluations=2, confirm=0), tmp_path / "run")
     assert summary["confirmation"] is None and len(rows(tmp_path / "run")) == 2

@@ -71,6 +71,7 @@ def test_json_is_one_object(tmp_path: Path) -> None:
         (("--agent-arg", "tpe.speed=3"), ("tpe",)),
         (("--seeds", "0"), ("seeds",)),
         (("--noise", "2"), ("noise",)),
+        (("--env-arg", "noise=0.05"), ("use --noise",)),
     ],
 )
 def test_mistakes(arguments: tuple[str, ...], words: tuple[str, ...], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from entries import TABLE
 from nas_gym import statistics
 from nas_gym.document import Code, Heading, Picture, Rows, Text, as_markdown
 from nas_gym.html_page import Image, as_html
+from nas_gym.tables import load_benchmark
 from nas_gym_agents.benchmark import ALWAYS, Plan, Results, benchmark
 from nas_gym_agents.benchmark.report import write_report
 from nas_gym_agents.benchmark.summary import Summary, summarise
@@ -155,3 +157,27 @@ def test_documents() -> None:
     assert "<h1>A &lt;b&gt;</h1>" in page
     assert "<strong>bold</strong> &amp; <code>a&lt;b</code>" in page
     assert 'alt="a &quot;picture&quot;"' in page
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "reward: accuracy at fidelity `full`"),
+        ({"trainings": 0}, "reward: accuracy of training `0` at fidelity `full`"),
+        ({"objective": "soft-macs:20000:-1:-1"}, "reward: the objective `soft-macs:20000:-1:-1` at fidelity `full`"),
+    ],
+)
+def test_the_row_of_the_best_reward_is_that_of_the_reward_there_was(
+    options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    plan = Plan.of(env=TABLE, agents="random", seeds=2, budget="unique=5", noise=0.1, env_args=options)
+    found = benchmark(plan, tmp_path / "out")
+    table = load_benchmark()
+    rewards = table.accuracies["full"].astype(np.float64)
+    rewards = rewards[:, options["trainings"]] if "trainings" in options else rewards.mean(axis=1)
+    if "objective" in options:
+        assert table.macs is not None
+        rewards = rewards * 20_000 / np.maximum(table.macs, 0.02)
+    assert found.facts(TABLE)["score_of_best_reward"] == pytest.approx(table.scores["test"][rewards.argmax()])
+    write_report(found)
+    assert words in (tmp_path / "out" / "report.md").read_text()

@@ -147,8 +147,9 @@ def test_a_plan_that_makes_no_sense_is_refused() -> None:
     for changes in ({"seeds": 0}, {"noise": 1.5}, {"noise": -0.1}, {"env": [TABLE, TABLE]}, {"env": []}):
         with pytest.raises(ConfigurationError):
             small(**changes)
-    with pytest.raises(ConfigurationError, match="noise"):
-        small(noise=0.003, env_args={"noise": 0.1})
+    for noise in (0.0, 0.003):
+        with pytest.raises(ConfigurationError, match="use --noise"):
+            small(noise=noise, env_args={"noise": 0.1})
     with pytest.raises(ConfigurationError, match="budget"):
         small(env_args={"budget": 3})
     with pytest.raises(ConfigurationError, match="genetic"):

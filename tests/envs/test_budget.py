@@ -8,9 +8,9 @@ import pytest
 from episodes import FAILED, CountingEvaluator, finish, play, tiny_env, tiny_space
 
 from nas_gym.errors import BudgetError
-from nas_gym.evaluation import Evaluation, HashEvaluator, StoredEvaluator
+from nas_gym.evaluation import Evaluation, HashEvaluator, Repeated, StoredEvaluator
 from nas_gym.store import ResultStore
-from nas_gym_envs import ArchitectureEnv, Budget
+from nas_gym_envs import ArchitectureEnv, ArchitectureVectorEnv, Budget
 
 FIRST = [0, 2, 3, 1]  # relu, fully connected, stop, batch size 64
 SECOND = [0, 2, 3, 0]
@@ -127,6 +127,25 @@ def test_epochs_and_seconds_of_first_appearances(limits: dict[str, Any], fields:
         assert outcome[2]
     assert env.budget.exhausted
     assert_spent(env, evaluator)
+
+
+@pytest.mark.parametrize("way", ["scalar", "late", "vector", "vector in turn"])
+def test_an_evaluation_is_all_of_its_trainings_and_their_epochs_are_charged(way: str) -> None:
+    repeated = Repeated(StoredEvaluator(CountingEvaluator(curve=(0.1, 0.5), cost_seconds=1.5), ResultStore()), 3)
+    budget = Budget(epochs=60) if way == "vector in turn" else Budget(evaluations=9)
+    env = tiny_env(repeated, budget=budget)
+    if way.startswith("vector"):
+        vector = ArchitectureVectorEnv.like(env, num_envs=2)
+        vector.reset()
+        for action in FIRST:
+            vector.step(np.array([action, action]))
+    else:
+        env.late_rewards = way == "late"
+        episode(env, FIRST)
+        list(env.settle(0) if way == "late" else ())
+        episode(env, FIRST)
+        list(env.settle(0) if way == "late" else ())
+    assert budget.spent == {"evaluations": 2, "unique": 1, "epochs": 6, "cost_seconds": 4.5, "simulated_seconds": 9.0}
 
 
 def test_searches_that_never_spend_anything_end() -> None:

@@ -10,8 +10,9 @@ import pytest
 import nas_gym
 from nas_gym.data import load_dataset
 from nas_gym.errors import ConfigurationError, DatasetError
-from nas_gym.evaluation import ConstantEvaluator, Repeated, StoredEvaluator
+from nas_gym.evaluation import ConstantEvaluator, Fidelity, Repeated, StoredEvaluator
 from nas_gym.evaluation.training import TrainingEvaluator
+from nas_gym.objective import accuracy, soft_latency
 from nas_gym.registration import CHAIN, PRESET_IDS, TABLE_IDS
 from nas_gym.spaces import Convolution, FullyConnected, MaxPool
 from nas_gym_envs import PRESETS, Budget, make_chain
@@ -145,3 +146,45 @@ def test_repeats_go_around_the_store_and_latency_into_the_training() -> None:
             make_chain(preset="nas_gym/Chain-Digits-v0", repeats=wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="repeats"):
         make_chain(preset="nas_gym/Chain-Digits-v0", evaluator="hash", repeats=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"fidelity": "stop=20", "epochs": 1}, r"1 epochs can't stop after 20"),
+        ({"fidelity": Fidelity(stop=20), "epochs": 19}, r"19 epochs can't stop after 20"),
+        ({"fidelity": "resolution=64"}, r"\(1, 8, 8\), got resolution=64"),
+        ({"fidelity": 3}, r"a fidelity is 'full' or some of .*got '3'"),
+        ({"objective": "soft-memory:100", "device": "cpu"}, r"needs peak_memory_mb, which .* on cpu"),
+        ({"objective": "soft-latency:5"}, r"add latency=true"),
+        ({"objective": soft_latency(5), "evaluator": "supernet"}, r"needs latency_ms, which evaluator='supernet'"),
+        ({"objective": "vector:accuracy:latency_ms", "evaluator": "hash"}, r"needs latency_ms"),
+        ({"objective": "soft-macs:1e6", "evaluator": "proxy:parameters"}, r"needs accuracy.*objective=proxy:FLOOR"),
+        ({"objective": "weighted:accuracy=1:macs=1", "evaluator": "proxy:macs"}, r"needs accuracy"),
+        ({"objective": accuracy(), "evaluator": "proxy:macs"}, r"needs accuracy"),
+        ({"objective": "proxy:-5", "evaluator": "hash"}, r"needs proxy.*evaluator=proxy:NAME"),
+        ({"objective": "proxy:-5", "device": "cpu"}, r"needs proxy"),
+    ],
+)
+def test_what_no_evaluation_could_answer_is_refused_at_once(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        make_chain(preset="nas_gym/Chain-Digits-v0", **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"fidelity": "stop=8"},
+        {"fidelity": "stop=20", "hyperparameters": {"epochs": (10, 30)}},
+        {"fidelity": Fidelity()},
+        {"fidelity": "epochs=3,resolution=8"},
+        {"objective": "soft-latency:5", "latency": True},
+        {"objective": "vector:macs:parameters", "evaluator": "proxy:macs"},
+        {"objective": "proxy:-5", "evaluator": "proxy:macs"},
+        {"objective": "soft-latency:5", "evaluator": ConstantEvaluator()},
+        {"objective": lambda evaluation: 0.5, "evaluator": "proxy:macs"},
+    ],
+)
+def test_what_can_be_answered_is_not(arguments: dict[str, Any]) -> None:
+    make_chain(preset="nas_gym/Chain-Digits-v0", **arguments)

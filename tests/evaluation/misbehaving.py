@@ -87,6 +87,36 @@ class Unstartable:
         raise OSError("no such data")
 
 
+class Unshareable:
+    """A factory that pickle can't handle, and that says so as torch does of tensors that have a history."""
+
+    identity = "unshareable"
+
+    def __getstate__(self) -> Any:
+        raise RuntimeError("Cowardly refusing to serialize\nwith a second line")
+
+    def __call__(self) -> Any:
+        raise AssertionError("no worker gets it")
+
+
+class Prepared(HashEvaluator):
+    """Takes its time to prepare itself, and has been prepared in one process when it answers in another."""
+
+    prepared_in: int | None = None
+
+    def prepare(self) -> None:
+        if self.prepared_in is None:
+            time.sleep(1.0)
+            self.prepared_in = os.getpid()
+
+    def submit(
+        self, candidates: Sequence[Candidate], *, fidelity: Fidelity | None = None, repeat: int = 0
+    ) -> list[Future[Evaluation]]:
+        self.prepare()
+        assert self.prepared_in != os.getpid()
+        return super().submit(candidates, fidelity=fidelity, repeat=repeat)
+
+
 class Suicidal:
     """A factory whose process dies."""
 
@@ -101,3 +131,8 @@ class Plain:
 
     def __call__(self) -> HashEvaluator:
         return HashEvaluator()
+
+
+def depth(network: Any, inputs: Any, targets: Any) -> float:
+    """A proxy of somebody's own."""
+    return float(len(network.layers))

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from misbehaving import Misbehaving, Plain, Suicidal, Unstartable
+from misbehaving import Misbehaving, Plain, Prepared, Suicidal, Unshareable, Unstartable
 from networks import chain, conv
 
 import nas_gym  # noqa: F401  registers the environments
@@ -215,10 +215,77 @@ def test_faults_of_an_evaluator_are_typed(candidates: list[Candidate], pools: Ma
     (future,) = pools(HandedOver(Misbehaving("refuse", tmp_path / "..")), 1).submit(candidates[:1])
     with pytest.raises(ConfigurationError, match="a mistake of the caller"):
         future.result(60)
-    (found,) = evaluate(pools(Unstartable(), 1), candidates[:1])
-    assert (found.status, found.reason) == ("crashed", "OSError: no such data")
-    (found,) = evaluate(pools(Suicidal(), 1, retries=1), candidates[:1])
-    assert found.status == "crashed" and "while it started" in found.reason
+
+
+def test_workers_that_can_not_come_up_are_no_fault_of_a_candidate(candidates: list[Candidate], pools: Make) -> None:
+    store = ResultStore()
+    for factory, sentence in (
+        (Unstartable(), r"can't make the evaluator \(OSError: no such data\)"),
+        (Suicidal(), r"die while they start \(2 times .*__main__"),
+    ):
+        (future,) = StoredEvaluator(pools(factory, 1, retries=1), store).submit(candidates[:1])
+        with pytest.raises(ConfigurationError, match=sentence):
+            future.result(60)
+    assert len(store) == 0, "nobody takes a candidate for failed later"
+
+
+def test_a_factory_that_refuses_to_be_pickled_ends_the_waiting(candidates: list[Candidate], pools: Make) -> None:
+    pool = pools(Unshareable(), 1)
+    for ask in (pool.start, lambda: pool.submit(candidates[:1]), lambda: pool.submit(candidates[:1])):
+        with pytest.raises(
+            ConfigurationError, match=r"can be started \(RuntimeError: Cowardly refusing to serialize\);"
+        ):
+            ask()
+    with pytest.raises(ConfigurationError, match="Cowardly"):
+        pools(Unshareable(), 1).submit(candidates[:1])
+    assert pool.lost == 0
+
+
+@pytest.mark.parametrize("faults", [1, 9])
+def test_a_process_that_can_not_be_started_is_tried_again_but_not_for_ever(
+    faults: int, candidates: list[Candidate], pools: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from multiprocessing.popen_spawn_posix import Popen
+
+    real, started = Popen._launch, []  # type: ignore[attr-defined]
+
+    def launch(self: Any, process: Any) -> None:
+        started.append(process)
+        if 2 <= len(started) < 2 + faults:
+            raise OSError(12, "Cannot allocate memory")
+        real(self, process)
+
+    monkeypatch.setattr(Popen, "_launch", launch)
+    (future,) = pools(HandedOver(Misbehaving("die", tmp_path)), 1).submit(candidates[:1])
+    if faults == 1:
+        assert future.result(60).ok
+    else:
+        with pytest.raises(ConfigurationError, match=r"no worker process can be started .*Cannot allocate memory"):
+            future.result(60)
+
+
+def test_a_script_without_a_guard_gets_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        textwrap.dedent("""
+            from nas_gym.architecture import Architecture, Candidate, Operation
+            from nas_gym.evaluation import HandedOver, HashEvaluator, ProcessEvaluator, evaluate
+
+            candidate = Candidate(Architecture((2,), (Operation("linear", (("units", 2),)),)))
+            with ProcessEvaluator(HandedOver(HashEvaluator()), 1, retries=0) as pool:
+                print(evaluate(pool, [candidate]))
+        """)
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode and not done.stdout
+    assert "this one starts a search while it is imported" in done.stderr, "the worker"
+    assert "worker processes die while they start" in done.stderr.splitlines()[-1], "the script"
+
+
+def test_what_can_be_prepared_is_prepared_before_any_time_limit(candidates: list[Candidate], pools: Make) -> None:
+    pool = pools(HandedOver(Prepared()), 2, time_limit_seconds=0.5)
+    assert all(found.ok for found in evaluate(pool, candidates))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import misbehaving
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,17 @@ from nas_gym.builder import Network, build
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.data.dataset import Split
 from nas_gym.errors import ConfigurationError
-from nas_gym.evaluation import PROXIES, Evaluation, Fidelity, ProxyEvaluator, evaluate, proxies, training
+from nas_gym.evaluation import (
+    PROXIES,
+    Evaluation,
+    Fidelity,
+    HandedOver,
+    ProcessEvaluator,
+    ProxyEvaluator,
+    evaluate,
+    proxies,
+    training,
+)
 from nas_gym.spaces import ChainSpace, Limits
 from nas_gym.testing import random_walk
 from nas_gym.testing_evaluators import check_evaluator
@@ -275,3 +286,11 @@ def test_mistakes_are_named(digits: Dataset) -> None:
             scorer(digits, "naswot", batch_size=wrong)
     with pytest.raises(ConfigurationError, match="try --device auto"):
         ProxyEvaluator(digits, "naswot", device="tpu")
+
+
+def test_a_proxy_of_ones_own_goes_along_into_worker_processes(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROXIES, "depth", misbehaving.depth)
+    mine = scorer(digits, "depth")
+    with ProcessEvaluator(HandedOver(mine), 1) as pool:
+        (there,) = evaluate(pool, [convnet()])
+    assert there.ok and there.proxy == one(mine, convnet()).proxy == len(network_of(convnet()).layers)

@@ -251,3 +251,16 @@ def test_with_real_trainings(digits: Dataset, store: ResultStore) -> None:
     (answer,) = evaluate(stored, [perceptron()])
     kept = store.get(stored.namespace, perceptron().key, "full", 0)
     assert kept == answer and answer.deterministic() == evaluate(evaluator, [perceptron()])[0].deterministic()
+
+
+def test_crashes_of_others_are_asked_for_again_and_other_failures_are_not() -> None:
+    """A lost worker is no fault of a candidate: where searches share a store, the next one tries again."""
+    store, failing = ResultStore(), StoredEvaluator(HashEvaluator(), ResultStore(), namespace="space")
+    for candidate, status in ((A, "crashed"), (B, "out_of_memory")):
+        store.put(failing.namespace, candidate, Evaluation(key=candidate.key, status=status, reason="it was"))  # type: ignore[arg-type]
+    asking = StoredEvaluator(HashEvaluator(), store, namespace="space", retry_crashed=True)
+    assert [found.status for found in evaluate(asking, [A, B])] == ["ok", "out_of_memory"]
+    assert asking.asked == 1
+    content = StoredEvaluator(HashEvaluator(), store, namespace="space")
+    assert [found.status for found in evaluate(content, [A, B])] == ["ok", "out_of_memory"]
+    assert content.asked == 0, "the new answer has replaced the crash"

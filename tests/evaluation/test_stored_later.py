@@ -257,7 +257,7 @@ pool = ThreadPoolExecutor(8)
 stored = StoredEvaluator(Pool(), ResultStore(sys.argv[1]))
 networks = [(Operation("linear", (("units", n),)),) for n in range(int(sys.argv[2]), int(sys.argv[2]) + 1500)]
 for future in stored.submit([Candidate(Architecture((2,), operations)) for operations in networks]):
-    future.add_done_callback(lambda done: print(done.result().key, flush=True))
+    future.add_done_callback(lambda done: print(done.result().key + "\\n", end="", flush=True))  # in one write
 """
 
 

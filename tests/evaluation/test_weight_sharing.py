@@ -1,5 +1,6 @@
 """The supernet: what is shared by whom, what a step changes, exact resumption, and scores that rank."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,15 @@ from nas_gym.architecture import Candidate, Operation
 from nas_gym.builder import build
 from nas_gym.data import Dataset, load_dataset
 from nas_gym.errors import ConfigurationError, OutOfSpaceError
-from nas_gym.evaluation import Evaluation, Fidelity, Recipe, SupernetEvaluator, evaluate
+from nas_gym.evaluation import (
+    Evaluation,
+    Fidelity,
+    HandedOver,
+    ProcessEvaluator,
+    Recipe,
+    SupernetEvaluator,
+    evaluate,
+)
 from nas_gym.evaluation.optimizer import one_cycle
 from nas_gym.evaluation.weight_sharing import supernet as training
 from nas_gym.evaluation.weight_sharing.checkpoint import read_checkpoint
@@ -397,6 +406,28 @@ def test_other_people_s_files_are_refused_and_left_alone(digits: Dataset, tmp_pa
     torch.save({"weights": 3}, path)
     with pytest.raises(ConfigurationError, match="is no checkpoint"):
         sharing(digits, checkpoint=path).prepare()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fault is that of POSIX systems")
+def test_a_full_disk_gets_a_sentence_and_leaves_nothing(digits: Dataset, tmp_path: Path) -> None:
+    import resource
+
+    path, limits = tmp_path / "supernet.pt", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))  # torch then raises RuntimeError
+    try:
+        with pytest.raises(ConfigurationError, match=r"supernet.pt' can't be written .*make room") as caught:
+            sharing(digits, checkpoint=path).prepare()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+def test_workers_get_a_supernet_that_is_trained(digits: Dataset) -> None:
+    here, candidates = sharing(digits), [network(NARROW), network(BROAD, POOL)]
+    with ProcessEvaluator(HandedOver(here), 1) as pool:
+        found = evaluate(pool, candidates)
+    assert here.training_seconds > 0, "once, before any candidate's time began"
+    assert [one.deterministic() for one in found] == [one.deterministic() for one in evaluate(here, candidates)]
 
 
 def test_mistakes_are_named(digits: Dataset, tmp_path: Path) -> None:

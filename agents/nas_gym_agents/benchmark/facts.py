@@ -4,11 +4,15 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_gym.errors import ConfigurationError
 from nas_gym.evaluation import TabularEvaluator
+from nas_gym.evaluation.tabular import MEAN
+from nas_gym.objective import Accuracy
 from nas_gym.tables import BenchmarkTable
 from nas_gym_agents.benchmark.plan import EnvPlan, Plan
+from nas_gym_envs import ArchitectureEnv
 
 _CITED = ("source", "title", "url", "citation", "licence", "license", "data", "dataset", "recipe")
 
@@ -21,15 +25,16 @@ def environment_facts(plan: Plan, env_plan: EnvPlan) -> dict[str, Any]:
             in simulated seconds.
     """
     for noise in plan.tracks.values():
-        env = env_plan.make(noise)
+        env_plan.make(noise)
+    env = env_plan.make()
     facts: dict[str, Any] = {
         "space": env.space.name,
         "slots": [slot.name for slot in env.space.slots],
-        "evaluator": env_plan.make().evaluator.identity,
+        "evaluator": env.evaluator.identity,
     }
     evaluator = env.evaluator
     if isinstance(evaluator, TabularEvaluator):
-        facts |= _of_table(evaluator, env_plan.score)
+        facts |= _of_table(env, evaluator, env_plan.score)
         if plan.unit == "simulated_seconds" and not evaluator.simulates_cost:
             raise ConfigurationError(
                 f"{env_plan.id!r} tells no cost at the fidelity {evaluator.fidelity!r}, so that no budget of simulated "
@@ -40,13 +45,12 @@ def environment_facts(plan: Plan, env_plan: EnvPlan) -> dict[str, Any]:
     return facts
 
 
-def _of_table(evaluator: TabularEvaluator, score: str | None) -> dict[str, Any]:
+def _of_table(env: ArchitectureEnv, evaluator: TabularEvaluator, score: str | None) -> dict[str, Any]:
     table = evaluator.table
     name = score or table.default_score
     if name not in table.scores:
         raise ConfigurationError(f"the table {table.name!r} has no score {name!r}; known are {', '.join(table.scores)}")
     scores = table.scores[name].astype(np.float64)
-    rewards = table.mean_accuracy(evaluator.fidelity).astype(np.float64)
     return {
         "table": table.name,
         "digest": table_digest(table),
@@ -54,9 +58,19 @@ def _of_table(evaluator: TabularEvaluator, score: str | None) -> dict[str, Any]:
         "fidelity": evaluator.fidelity,
         "score": name,
         "optimum": float(scores.max()),
-        "score_of_best_reward": float(scores[rewards.argmax()]),
+        "score_of_best_reward": float(scores[_rewards(env).argmax()]),
         "facts": {fact: table.facts[fact] for fact in _CITED if fact in table.facts},
     }
+
+
+def _rewards(env: ArchitectureEnv) -> NDArray[np.float64]:
+    """Return the reward of every row of a tabular environment without noise: float64, shape (rows,)."""
+    evaluator = env.evaluator
+    assert isinstance(evaluator, TabularEvaluator) and not evaluator.noise, "who asks has made it so"
+    table = evaluator.table
+    if isinstance(env.objective, Accuracy) and evaluator.trainings == MEAN:
+        return table.mean_accuracy(evaluator.fidelity).astype(np.float64)
+    return np.array([float(env.objective(evaluator.answer(key))) for key in table.keys])
 
 
 def table_digest(table: BenchmarkTable) -> str:

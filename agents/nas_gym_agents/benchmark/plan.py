@@ -34,6 +34,11 @@ class EnvPlan:
         for name in _SET_BY_THE_HARNESS:
             if name in self.options:
                 raise ConfigurationError(f"a benchmark sets the environment's {name} itself; leave it out")
+        if "noise" in self.options:
+            raise ConfigurationError(
+                f"noise is a track of its own beside the noise-free one, got noise={self.options['noise']!r} among the "
+                "environment's arguments; use --noise, or noise= of the plan"
+            )
 
     def make(self, noise: float = 0.0, noise_seed: int = 0) -> ArchitectureEnv:
         """Return the environment, without a budget.
@@ -83,8 +88,6 @@ class Plan:
             raise ConfigurationError(f"seeds is a whole number from 1 to {MOST_SEEDS:,}, got {self.seeds}")
         if not 0 <= self.noise < 1:
             raise ConfigurationError(f"noise is a standard deviation in [0, 1), such as 0.003, got {self.noise}")
-        if self.noise and any("noise" in env.options for env in self.envs):
-            raise ConfigurationError("a noisy track sets the environment's noise; leave it out of its arguments")
         try:
             json.dumps(self.to_json(), allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas_gym.document import Block, Code, Heading, Picture, Rows, Text, as_markdown
 from nas_gym.errors import RunError
+from nas_gym.evaluation.tabular import MEAN
 from nas_gym.explain.record import write_atomically
 from nas_gym.html_page import Image, as_html
 from nas_gym.statistics import Estimate
 from nas_gym_agents.benchmark.checklist import checklist
 from nas_gym_agents.benchmark.figures import DARK, LIGHT, Theme, anytime_figure, final_figure, improvement_figure
-from nas_gym_agents.benchmark.plan import ALWAYS
+from nas_gym_agents.benchmark.plan import ALWAYS, Plan
 from nas_gym_agents.benchmark.results import Results
 from nas_gym_agents.benchmark.summary import AgentSummary, Summary, TrackSummary, summarise
 from nas_gym_agents.settings import IDLE_EPISODES
@@ -105,7 +106,8 @@ def _of_env(summary: Summary, env: str) -> list[Block]:
     told = ""
     if "table" in facts:
         told = (
-            f"Table `{facts['table']}`, {facts['rows']:,} rows; reward: accuracy at fidelity `{facts['fidelity']}`; "
+            f"Table `{facts['table']}`, {facts['rows']:,} rows; "
+            f"reward: {_reward(summary.results.plan, env)} at fidelity `{facts['fidelity']}`; "
             f"score: `{facts['score']}`. The best score there is: {_percent(facts['optimum'])}; the row with the best "
             f"noise-free reward scores {_percent(facts['score_of_best_reward'])}."
         )
@@ -121,6 +123,14 @@ def _of_env(summary: Summary, env: str) -> list[Block]:
     blocks += [_against_rows(track) for track in tracks]
     blocks.append(Picture(_file(env, "improvement"), _IMPROVEMENT))
     return blocks
+
+
+def _reward(plan: Plan, env: str) -> str:
+    """Return in words what a search in an environment over a table is rewarded with."""
+    options = next(one.options for one in plan.envs if one.id == env)
+    objective, trainings = options.get("objective") or "accuracy", options.get("trainings", MEAN)
+    words = "accuracy" if objective == "accuracy" else f"the objective `{objective}`"
+    return words if trainings == MEAN else f"{words} of training `{trainings}`"
 
 
 def _in_short(track: TrackSummary) -> str:

@@ -1,6 +1,7 @@
 """The file that keeps a supernet: whole or not there, and never taken for another one's."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,14 @@ def write_checkpoint(path: Path, identity: str, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:  # the second is what torch raises when the disk is full
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
         raise ConfigurationError(
-            f"the checkpoint {str(path)!r} can't be written ({error.strerror}); name another file"
+            f"the checkpoint {str(path)!r} can't be written ({reason}); make room there or name another file"
         ) from None
+    finally:
+        with suppress(OSError):  # it is in its place, or of no use
+            unfinished.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:

@@ -144,7 +144,7 @@ def check(table: Table, space: ChainSpace, dataset: Dataset, recipe: Recipe) -> 
     """
     here = asdict(recipe)
     pairs = {name: (value, here.get(name)) for name, value in table.facts["recipe"].items()}
-    del pairs["mixed_precision"]  # of CUDA only when the table was made; both are trained on a CPU, in float32
+    pairs.pop("mixed_precision", None)  # of CUDA only when the table was made; both are trained on a CPU, in float32
     pairs["space"] = (table.facts["space"]["name"], space.name)
     pairs["data"] = (table.facts["data"]["fingerprint"], dataset.fingerprint)
     different = ", ".join(f"{name} {ones!r} and {others!r}" for name, (ones, others) in pairs.items() if ones != others)

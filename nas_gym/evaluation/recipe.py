@@ -34,8 +34,8 @@ class Recipe:
         channels_last: Memory layout of images; None: on every device but MPS.
         mixed_precision: Whether convolutions and matrix products are computed in bfloat16 (`torch.autocast`), the rest
             in float32, which also holds weights and gradients (Kalamkar et al. 2019, arXiv 1905.12322). None: on CUDA.
-            A CPU that has instructions for it (AVX-512 BF16, AMX) trains photographs almost twice as fast; one that
-            has none becomes slower (`nas_gym.evaluation.process.has_bfloat16`). MPS stays with float32.
+            A CPU that has instructions for it (AVX-512 BF16, AMX) trains photographs faster with it; one that has none
+            becomes slower (`nas_gym.evaluation.process.has_bfloat16`). MPS stays with float32.
         tf32: On CUDA, whether what is computed in float32 may use TensorFloat-32 in products.
         compile: Whether networks are compiled for their training (`torch.compile`); needs a C++ compiler on a CPU. It
             takes seconds to a minute a network and pays for long trainings only (``scripts/bench_evaluator.py

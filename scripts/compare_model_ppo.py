@@ -1,7 +1,8 @@
 """How far `model-ppo` gets, beside local search or a cold start, on a table: unique candidates, paired by seed.
 
 Both see the same reward; the answer after n unique candidates is the row with the best reward so far, scored by the
-table's score. Local search is the agent `local-search` with its defaults. Prints means, standard deviations, and the
+table's score. A search that proposes nothing new for 1,000 episodes in a row, as a policy that has converged does, ends
+and keeps its answer. Local search is the agent `local-search` with its defaults. Prints means, standard deviations, and the
 mean difference with its 95 % bootstrap interval over seeds (`paired_difference`). With ``--warm-start RUN`` the agent
 begins with that run, and is compared with itself without it.
 
@@ -24,6 +25,7 @@ import nas_gym  # noqa: F401  registers the ids
 from nas_gym.envs import ArchitectureEnv, Budget
 from nas_gym.statistics import paired_difference
 from nas_gym_agents.registry import make_agent
+from nas_gym_agents.settings import IDLE_EPISODES
 from nas_gym_agents.warm_start import read_warm_start
 
 
@@ -43,7 +45,7 @@ class Asked:
 def agent_rows(env: ArchitectureEnv, agent: Any, seed: int, unique: int, warm_start: str | None = None) -> list[int]:
     """Return the rows that an agent evaluates, in order."""
     asked = Asked(env.evaluator)
-    searched = ArchitectureEnv(env.space, asked, env.objective, budget=Budget(unique=unique))
+    searched = ArchitectureEnv(env.space, asked, env.objective, budget=Budget(unique=unique, idle_episodes=IDLE_EPISODES))
     more = {} if warm_start is None else {"warm_start": read_warm_start(warm_start, agent, env.space.slots)}
     agent.search(searched, seed=seed, **more)
     return list(asked.rows)
@@ -52,9 +54,13 @@ def agent_rows(env: ArchitectureEnv, agent: Any, seed: int, unique: int, warm_st
 def searched(
     env: Any, agent: Any, other: Any, warm_start: str | None, seed: int, at: list[int], score: str
 ) -> tuple[list[float], list[float], float]:
-    """Return the scores in % of both answers after so many unique candidates, and the first agent's processor time."""
+    """Return the scores in % of both answers after so many unique candidates, and the first agent's processor time.
+
+    With the score "reward" an answer is scored by what the searches see.
+    """
     table = env.evaluator.table
     rewards = table.mean_accuracy(env.evaluator.fidelity).astype(np.float64)
+    truth = rewards if score == "reward" else table.scores[score]
     started = time.process_time()
     ours = agent_rows(env, agent, seed, max(at), warm_start)
     seconds = time.process_time() - started
@@ -62,13 +68,13 @@ def searched(
 
     def scores(rows: list[int]) -> list[float]:
         answers = [rows[int(np.argmax(rewards[rows[:n]]))] for n in at]
-        return [100 * float(table.scores[score][row]) for row in answers]
+        return [100 * float(truth[row]) for row in answers]
 
     return scores(ours), scores(theirs), seconds
 
 
 def compared(name: str, other: str, n: int, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[str, Any]:
-    """Print and return a row: both agents after n unique candidates, (seeds,) scores in % each."""
+    """Print and return a row: both agents after n unique candidates, (seeds,) scores in % each, ± their deviation."""
     found = paired_difference(ours, theirs)
     print(
         f"{n:4d} unique: {name} {ours.mean():.3f}±{ours.std(ddof=1):.3f}, {other} {theirs.mean():.3f}±"
@@ -83,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="nas_gym/Table-v0")
     parser.add_argument("--fidelity", default=None)
-    parser.add_argument("--score", default=None, help="of the table; by default its own default")
+    parser.add_argument("--score", default=None, help="of the table, by default its own default; or reward")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100], help="unique candidates")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 from sb3_contrib import MaskablePPO
@@ -14,6 +14,8 @@ from nas_gym_agents.ppo import PPOSettings
 @dataclass(frozen=True, kw_only=True)
 class MaskablePPOSearch(PPOSettings):
     """sb3-contrib's MaskablePPO (Huang and Ontañón 2022, arXiv 2006.14171) on the environment's exact masks."""
+
+    masked: ClassVar[bool] = True
 
     name: str = "maskable-ppo"
 

@@ -13,6 +13,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from nas_gym.errors import ConfigurationError
 from nas_gym_agents.agent import Recorder, SearchResult
 from nas_gym_agents.sb3_search import PolicyFile, search_with
+from nas_gym_agents.temperature import LEAST_ENTROPY, temper
 from nas_gym_agents.warm_start import WarmStart
 
 
@@ -31,9 +32,12 @@ class PPOSettings:
         gae_lambda: Of generalised advantage estimation; gamma is 1, since only the last reward counts.
         clip: Of the probability ratio.
         hidden: Units of the two hidden layers of actor and critic.
+        warm_entropy: Of a policy that a warm start takes over: it is tempered until its decisions have this share of
+            the entropy of a uniform choice, in [0, 1] (`nas_gym_agents.temperature`). 0: it stays as it was.
     """
 
-    warm_start_from: ClassVar[str] = "policy"
+    warm_start_from: ClassVar[str | None] = "policy"
+    masked: ClassVar[bool] = False
 
     n_steps: int = 64
     batch_size: int = 32
@@ -43,6 +47,7 @@ class PPOSettings:
     gae_lambda: float = 0.95
     clip: float = 0.2
     hidden: int = 64
+    warm_entropy: float = LEAST_ENTROPY
 
     def __post_init__(self) -> None:
         positive = ("n_epochs", "learning_rate", "clip", "hidden")
@@ -50,7 +55,7 @@ class PPOSettings:
         wrong += [n for n in ("learning_rate", "entropy", "clip") if not math.isfinite(getattr(self, n))]
         wrong += [n for n in ("n_steps", "batch_size") if getattr(self, n) < 2]
         wrong += ["entropy"] if self.entropy < 0 else []
-        wrong += ["gae_lambda"] if not 0 <= self.gae_lambda <= 1 else []
+        wrong += [n for n in ("gae_lambda", "warm_entropy") if not 0 <= getattr(self, n) <= 1]
         if wrong:
             raise ConfigurationError(
                 f"PPO's settings are out of range: {', '.join(f'{n}={getattr(self, n)!r}' for n in wrong)}"
@@ -95,6 +100,7 @@ class PPOSettings:
     def _make_warm(self, warm_start: WarmStart, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:
         model = self.make(env, seed)
         warm_start.carry_policy(model, env.get_wrapper_attr("space").slots)
+        temper(model.policy, env, masked=self.masked, seed=seed, least=self.warm_entropy)
         return model
 
     def make(self, env: gym.Env[Any, Any], seed: int) -> OnPolicyAlgorithm:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 from sb3_contrib import RecurrentPPO
@@ -22,6 +22,8 @@ class RecurrentPPOSearch(PPOSettings):
     Attributes:
         lstm: Units of the LSTMs of actor and critic.
     """
+
+    warm_start_from: ClassVar[str | None] = None  # what an LSTM remembers means nothing among other decisions
 
     name: str = "recurrent-ppo"
     lstm: int = 64

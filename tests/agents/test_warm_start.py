@@ -212,6 +212,7 @@ def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     [
         ("random", (), "can't be warm-started"),
         ("genetic", (), "can't be warm-started"),
+        ("recurrent-ppo", (), "can't be warm-started"),
         ("maskable-ppo", ("--agent-arg", "hidden=32"), "hidden=64"),
         ("model-ppo", ("--warm-start", "nowhere"), "is no run directory"),
     ],

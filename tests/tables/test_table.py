@@ -103,7 +103,7 @@ def test_pixels_are_means_of_four_rounded_half_up(real_data: Any) -> None:
     means = (pixels[:, :, ::2, ::2] + pixels[:, :, 1::2, ::2] + pixels[:, :, ::2, 1::2] + pixels[:, :, 1::2, 1::2]) / 4
     assert np.array_equal(half.test.inputs.numpy(), np.floor(means + 0.5))
     assert halved(full.train).targets.equal(half.train.targets)
-    assert (len(half.train), len(half.validation), len(half.test)) == (3000, 2000, 2000)
+    assert (len(half.train), len(half.validation), len(half.test)) == (3000, 10_000, 10_000)
 
 
 def test_the_shipped_table_is_that_of_its_space_and_recipe() -> None:
@@ -135,7 +135,7 @@ def test_every_candidate_of_the_space_is_in_the_shipped_table() -> None:
 def test_the_shipped_file_is_small_and_plain() -> None:
     path = Path(str(__import__("nas_gym.tables").tables.__file__)).with_name("fashion-chain.parquet")
     assert path.stat().st_size <= 10**6
-    assert json.loads(pq.read_schema(path).metadata[b"nas_gym"])["n_validation"] == 2000
+    assert json.loads(pq.read_schema(path).metadata[b"nas_gym"])["n_validation"] == 10_000
 
 
 def test_numbers_of_the_shipped_table_can_be_trained_again(real_data: Any) -> None:

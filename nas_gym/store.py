@@ -36,6 +36,7 @@ _TABLE = sa.Table(
     sa.Column("candidate", sa.Text, nullable=False),
 )
 _PSYCOPG = "postgresql+psycopg"
+_told: dict[sa.URL, sa.URL] = {}  # addresses with their passwords by those without, which are what a run keeps
 _PAGE = 500  # rows read at once
 # What shows that the database, not a row, is at fault. (Some drivers call a lost connection an InterfaceError.)
 _UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
@@ -48,7 +49,8 @@ class ResultStore:
     Threads may share one object, processes one database. Threads that put at the same time share a transaction.
 
     Args:
-        place: Path of a SQLite file, or any SQLAlchemy URL (``postgresql://user:password@host/name``); None:
+        place: Path of a SQLite file, or any SQLAlchemy URL (``postgresql://user:password@host/name``). A password
+            that this process was told once need not be told again; others are found as the driver does. None:
             in memory.
         patience_seconds: How long to wait for another process that has the database locked, or for a server.
 
@@ -202,7 +204,8 @@ class ResultStore:
             yield
         except _UNAVAILABLE as error:
             local = self.url.get_backend_name() == "sqlite"
-            what = "the path, the disk and who else has it open" if local else "its address and that its server is up"
+            what = "its address, the password (a run keeps none: set PGPASSWORD) and that its server is up"
+            what = "the path, the disk and who else has it open" if local else what
             raise StoreUnavailableError(f"{self._unusable(error)}; check {what}") from None
         except DBAPIError as error:
             raise StoreError(f"{self._unusable(error)}; check its address and what it holds") from None
@@ -276,5 +279,17 @@ def _url(place: str | Path | None) -> sa.URL:
         except (SQLAlchemyError, ValueError):
             raise StoreError(f"{place!r} is no database URL; expected such as sqlite:///results.sqlite") from None
         # The driver that our extra installs, whatever this version of SQLAlchemy takes by default.
-        return url.set(drivername=_PSYCOPG) if url.drivername in ("postgresql", "postgres") else url
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername=_PSYCOPG)
+        public = without_password(url)
+        if public == url:
+            return _told.get(url, url)
+        _told[public] = url
+        return url
     return sa.URL.create("sqlite", database=str(place))
+
+
+def without_password(url: sa.URL) -> sa.URL:
+    """Return a database's address as others may read it."""
+    query = {name: value for name, value in url.query.items() if name != "password"}
+    return sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)

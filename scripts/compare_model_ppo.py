@@ -2,9 +2,9 @@
 
 Both see the same reward; the answer after n unique candidates is the row with the best reward so far, scored by the
 table's score. A search that proposes nothing new for 1,000 episodes in a row, as a policy that has converged does, ends
-and keeps its answer. Local search is the agent `local-search` with its defaults. Prints means, standard deviations, and the
-mean difference with its 95 % bootstrap interval over seeds (`paired_difference`). With ``--warm-start RUN`` the agent
-begins with that run, and is compared with itself without it.
+and keeps its answer. Local search is the agent `local-search` with its defaults. Prints means, standard deviations, and
+the mean difference with its 95 % bootstrap interval over seeds (`paired_difference`). With ``--warm-start RUN`` the
+agent begins with that run, and is compared with itself without it.
 
     python scripts/compare_model_ppo.py --env nas_gym/NB201-CIFAR10-v0 --fidelity full --seeds 100 --json
 """
@@ -45,7 +45,9 @@ class Asked:
 def agent_rows(env: ArchitectureEnv, agent: Any, seed: int, unique: int, warm_start: str | None = None) -> list[int]:
     """Return the rows that an agent evaluates, in order."""
     asked = Asked(env.evaluator)
-    searched = ArchitectureEnv(env.space, asked, env.objective, budget=Budget(unique=unique, idle_episodes=IDLE_EPISODES))
+    searched = ArchitectureEnv(
+        env.space, asked, env.objective, budget=Budget(unique=unique, idle_episodes=IDLE_EPISODES)
+    )
     more = {} if warm_start is None else {"warm_start": read_warm_start(warm_start, agent, env.space.slots)}
     agent.search(searched, seed=seed, **more)
     return list(asked.rows)

@@ -18,7 +18,10 @@ import pytest
 import sqlalchemy as sa
 from postgresql import PASSWORD, Server, running_server
 from test_store import CANDIDATE, ROOT, THREADED_WRITER, keys, put
+from typer.testing import CliRunner
 
+from nas_gym import store as store_module
+from nas_gym.cli import app
 from nas_gym.errors import StoreError, StoreUnavailableError
 from nas_gym.evaluation import Evaluation
 from nas_gym.store import _TABLE, ResultStore
@@ -294,3 +297,23 @@ def test_the_second_of_two_searches_trains_nothing(url: str, tmp_path: Path) -> 
     histories = [(tmp_path / name / "history.jsonl").read_text(encoding="utf-8") for name in ("first", "second")]
     assert histories[0] == histories[1]
     store.close()
+
+
+def test_a_run_keeps_no_password_and_finds_it_where_libpq_does(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    settings = ["--env-arg", "evaluator=hash", "--agent", "random", "--evaluations", "6", "--explain", "none"]
+    started = CliRunner().invoke(app, ["search", *settings, "--store", url, "--run-dir", str(run)])
+    assert started.exit_code == 0, started.output
+    assert PASSWORD not in started.output
+    written = {path for path in run.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()}
+    assert not written
+    assert "127.0.0.1" in json.loads((run / "run.json").read_text())["settings"]["store"]
+    monkeypatch.setattr(store_module, "_told", {})  # as in another process
+    refused = CliRunner().invoke(app, ["resume", str(run)])
+    assert refused.exit_code == 2
+    assert "PGPASSWORD" in refused.stderr and len(refused.stderr.strip().splitlines()) == 1
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    assert CliRunner().invoke(app, ["resume", str(run)]).exit_code == 0

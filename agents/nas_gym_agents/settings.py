@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
@@ -15,6 +15,9 @@ from nas_gym_agents.agent import SearchAgent
 from nas_gym_agents.explanation_budget import SHARE, Explain, ExplanationBudget
 from nas_gym_agents.registry import make_agent
 from nas_gym_envs import ArchitectureEnv, Budget
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 DEFAULT_ENV = "nas_gym/Chain-Digits-v0"
 DEFAULT_AGENT = "maskable-ppo"
@@ -37,7 +40,8 @@ class SearchSettings:
         explain: Which decisions get attributions: ``"all"``, ``"none"``, or as many as fit into a share of the search's
             time (``"budget"``; `nas_gym_agents.explanation_budget`).
         explain_share: That share, in (0, 1].
-        store: Database URL or file of results shared by searches; None: the run's own.
+        store: Database URL or file of results shared by searches; None: the run's own. A password in it is not written
+            to the run: a resume finds it as libpq does, in PGPASSWORD or ``~/.pgpass``.
         keep_weights: How many of the best networks keep their weights.
         confirm: How many of the best networks are trained again before one of them is named the winner, by its mean;
             0: none. Not charged to the budget. Evaluators that train nothing have nothing to confirm.
@@ -82,8 +86,10 @@ class SearchSettings:
             object.__setattr__(self, "warm_start", _absolute(self.warm_start))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON-ready data."""
+        """Return the settings as JSON-ready data, without the password of the store."""
         data = asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
+        if self.store is not None:
+            data["store"] = _without_password(self.store)
         if self.warm_start is None:  # as in runs from before there was this setting
             del data["warm_start"]
         plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
@@ -175,15 +181,28 @@ def _absolute_store(store: str) -> str:
     return store if "://" in store else _absolute(store)
 
 
-def _is_memory(store: str) -> bool:
-    """Return whether a store is a SQLite database without a file."""
+def _without_password(store: str) -> str:
+    from nas_gym.store import without_password
+
+    url = _url(store)
+    public = None if url is None else without_password(url)
+    return store if public is None or public == url else public.render_as_string(hide_password=False)
+
+
+def _url(store: str) -> "URL | None":
+    """Return a store's address in parts; None: it is a file, or no address, as the store itself will say."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        url = make_url(store) if "://" in store else None
-    except ArgumentError:  # no URL: the store itself says so
-        return False
+        return make_url(store) if "://" in store else None
+    except ArgumentError:
+        return None
+
+
+def _is_memory(store: str) -> bool:
+    """Return whether a store is a SQLite database without a file."""
+    url = _url(store)
     if url is None or url.get_backend_name() != "sqlite":
         return store == ":memory:"
     return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"

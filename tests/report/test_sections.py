@@ -236,7 +236,7 @@ def test_the_question_tells_what_was_asked_and_spent(made: Made) -> None:
     whole = material(made("policy"))
     asked, spent = (dict(table.rows) for table in tables(report(whole)[0].blocks))
     assert asked["environment"] == "`nas_gym/Table-v0`"
-    assert asked["data"].startswith("the table `fashion-chain`, 1,013 rows; data: FashionMNIST 14×14")
+    assert asked["data"].startswith("the table `fashion-chain`, 1,267 rows; data: FashionMNIST 14×14")
     assert asked["budget"] == "30 distinct networks"
     assert "looked up" in asked["evaluation"]
     choices = math.prod(len(slot["choices"]) for slot in whole.run.content["slots"])

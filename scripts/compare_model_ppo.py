@@ -3,8 +3,9 @@
 Both see the same reward; the answer after n unique candidates is the row with the best reward so far, scored by the
 table's score. A search that proposes nothing new for 1,000 episodes in a row, as a policy that has converged does, ends
 and keeps its answer. Local search is the agent `local-search` with its defaults. Prints means, standard deviations, and
-the mean difference with its 95 % bootstrap interval over seeds (`paired_difference`). With ``--warm-start RUN`` the
-agent begins with that run, and is compared with itself without it.
+the mean difference with its 95 % bootstrap interval over seeds (`paired_difference`). With ``--warm-start RUN …`` the
+agent begins with that run, and is compared with itself without it; with several, with each of them in turn: a seed's
+score is the mean over the runs, and what every run gained is told.
 
     python scripts/compare_model_ppo.py --env nas_gym/NB201-CIFAR10-v0 --fidelity full --seeds 100 --json
 """
@@ -53,26 +54,21 @@ def agent_rows(env: ArchitectureEnv, agent: Any, seed: int, unique: int, warm_st
     return list(asked.rows)
 
 
-def searched(
-    env: Any, agent: Any, other: Any, warm_start: str | None, seed: int, at: list[int], score: str
-) -> tuple[list[float], list[float], float]:
-    """Return the scores in % of both answers after so many unique candidates, and the first agent's processor time.
+def answers(
+    env: Any, agent: Any, seed: int, at: list[int], score: str, warm_start: str | None = None
+) -> tuple[NDArray[np.float64], float]:
+    """Return the scores in % of an agent's answers after so many unique candidates, and the processor time it took.
 
-    With the score "reward" an answer is scored by what the searches see.
+    With the score "reward" an answer is scored by what the search sees.
     """
     table = env.evaluator.table
     rewards = table.mean_accuracy(env.evaluator.fidelity).astype(np.float64)
     truth = rewards if score == "reward" else table.scores[score]
     started = time.process_time()
-    ours = agent_rows(env, agent, seed, max(at), warm_start)
+    rows = agent_rows(env, agent, seed, max(at), warm_start)
     seconds = time.process_time() - started
-    theirs = agent_rows(env, other, seed, max(at))
-
-    def scores(rows: list[int]) -> list[float]:
-        answers = [rows[int(np.argmax(rewards[rows[:n]]))] for n in at]
-        return [100 * float(truth[row]) for row in answers]
-
-    return scores(ours), scores(theirs), seconds
+    best = [rows[int(np.argmax(rewards[rows[:n]]))] for n in at]
+    return np.array([100 * float(truth[row]) for row in best]), seconds
 
 
 def compared(name: str, other: str, n: int, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[str, Any]:
@@ -97,7 +93,9 @@ def main() -> None:
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100], help="unique candidates")
     parser.add_argument("--agent", default="model-ppo")
     parser.add_argument("--agent-arg", action="append", default=[], help="NAME=VALUE, the value as JSON")
-    parser.add_argument("--warm-start", default=None, metavar="RUN")
+    parser.add_argument(
+        "--warm-start", nargs="+", default=None, metavar="RUN", help="each is begun with; then the mean"
+    )
     parser.add_argument("--progress", action="store_true", help="print every seed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -107,26 +105,31 @@ def main() -> None:
     agent, name = make_agent(options.agent, arguments), "cold start" if options.warm_start else "local-search"
     other = agent if options.warm_start else make_agent(name)
     score = options.score or env.evaluator.table.default_score
-    found: dict[str, list[list[float]]] = {options.agent: [], name: []}
+    found: dict[str, list[NDArray[np.float64]]] = {options.agent: [], name: []}
     seconds = 0.0
+    runs = options.warm_start or [None]
     for seed in seeds:
-        ours, theirs, spent = searched(env, agent, other, options.warm_start, seed, options.at, score)
-        found[options.agent].append(ours)
-        found[name].append(theirs)
-        seconds += spent
+        ours, spent = zip(*[answers(env, agent, seed, options.at, score, run) for run in runs], strict=True)
+        found[options.agent].append(np.array(ours))
+        found[name].append(np.array([answers(env, other, seed, options.at, score)[0]]))
+        seconds += sum(spent)
         if options.progress:
             print(seed, {who: np.round(scores[-1], 2).tolist() for who, scores in found.items()}, flush=True)
-    first, second = np.array(found[options.agent]), np.array(found[name])
-    rows = [compared(options.agent, name, n, first[:, i], second[:, i]) for i, n in enumerate(options.at)]
-    print(f"{seconds / len(seeds):.1f} s of processor time a search of {options.agent}")
+    first, second = (np.array(found[who]) for who in (options.agent, name))  # (seeds, runs, budgets), (seeds, 1, …)
+    for place, run in enumerate(runs if len(runs) > 1 else []):
+        gains = (first[:, place] - second[:, 0]).mean(axis=0)
+        print(f"{run}: " + ", ".join(f"{gain:+.3f} at {n}" for n, gain in zip(options.at, gains, strict=True)))
+    means = first.mean(axis=1), second.mean(axis=1)
+    rows = [compared(options.agent, name, n, means[0][:, i], means[1][:, i]) for i, n in enumerate(options.at)]
+    print(f"{seconds / len(seeds) / len(runs):.1f} s of processor time a search of {options.agent}")
     if options.json:
         packages = ("torch", "stable-baselines3", "sb3-contrib", "numpy", "scipy")
         facts = {
             **{option: getattr(options, option) for option in ("env", "fidelity", "agent", "warm_start")},
             "arguments": arguments,
             "seeds": list(seeds),
-            "seconds": seconds / len(seeds),
-            "scores": found,
+            "seconds": seconds / len(seeds) / len(runs),
+            "scores": {options.agent: first.tolist(), name: second.tolist()},
             "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
             "versions": {package: version(package) for package in packages},
         }

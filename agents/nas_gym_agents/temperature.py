@@ -1,4 +1,7 @@
-"""A policy that has converged is made to explore again: its logits are divided by a temperature."""
+"""A policy that has converged is made to explore again: its logits are divided by a temperature.
+
+The softmax with a temperature is equation 1 of Hinton et al. 2015 (arXiv 1503.02531); the entropy is Shannon's.
+"""
 
 from typing import Any
 

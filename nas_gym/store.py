@@ -281,7 +281,7 @@ def _url(place: str | Path | None) -> sa.URL:
         # The driver that our extra installs, whatever this version of SQLAlchemy takes by default.
         if url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername=_PSYCOPG)
-        public = without_password(url)
+        public = _without_password(url)
         if public == url:
             return _told.get(url, url)
         _told[public] = url
@@ -289,7 +289,16 @@ def _url(place: str | Path | None) -> sa.URL:
     return sa.URL.create("sqlite", database=str(place))
 
 
-def without_password(url: sa.URL) -> sa.URL:
-    """Return a database's address as others may read it."""
+def public_address(place: str) -> str:
+    """Return a store's address as others may read it, without its password; a file, or no address, as it is."""
+    try:
+        url = sa.make_url(place) if "://" in place else None
+    except (SQLAlchemyError, ValueError):
+        return place
+    public = None if url is None else _without_password(url)
+    return place if public is None or public == url else public.render_as_string(hide_password=False)
+
+
+def _without_password(url: sa.URL) -> sa.URL:
     query = {name: value for name, value in url.query.items() if name != "password"}
     return sa.URL.create(url.drivername, url.username, None, url.host, url.port, url.database, query)

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from importlib.metadata import version
 from typing import Any
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 import nas_gym  # noqa: F401  registers the ids
 from nas_gym.envs import ArchitectureEnv, Budget
+from nas_gym.errors import ConfigurationError, NasGymError
 from nas_gym.statistics import paired_difference
 from nas_gym_agents.registry import make_agent
 from nas_gym_agents.settings import IDLE_EPISODES
@@ -99,12 +101,24 @@ def main() -> None:
     parser.add_argument("--progress", action="store_true", help="print every seed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    try:
+        compare(options)
+    except NasGymError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Run what the command line asks for, and print it."""
     arguments = {name: json.loads(value) for name, _, value in (pair.partition("=") for pair in options.agent_arg)}
     env: Any = gym.make(options.env, **({"fidelity": options.fidelity} if options.fidelity else {})).unwrapped
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     agent, name = make_agent(options.agent, arguments), "cold start" if options.warm_start else "local-search"
     other = agent if options.warm_start else make_agent(name)
-    score = options.score or env.evaluator.table.default_score
+    table = env.evaluator.table
+    score = options.score or table.default_score
+    if score not in (known := ("reward", *table.scores)):
+        raise ConfigurationError(f"the score is one of {', '.join(known)}, got {score!r}")
     found: dict[str, list[NDArray[np.float64]]] = {options.agent: [], name: []}
     seconds = 0.0
     runs = options.warm_start or [None]

@@ -55,6 +55,7 @@ class ModelPPOSearch:
     """
 
     warm_start_from: ClassVar[str] = "evaluations"
+    masked: ClassVar[bool] = True
 
     name: str = "model-ppo"
     initial: int = 12

@@ -50,7 +50,7 @@ def sample_policy(run_dir: Path, n: int, *, seed: int = 0) -> list[dict[str, Any
         except Exception as error:  # whatever reading a damaged archive raises
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise RunError(f"{str(run.path / POLICY)!r} is damaged ({reason}); nas-gym resume writes it anew") from None
-        masked = settings.agent in ("maskable-ppo", "model-ppo")
+        masked = getattr(agent_class(settings.agent), "masked", False)
         for _ in range(TRIES * n):
             actions, probability = _draw(env, policy, masked, generator)
             if actions is not None:

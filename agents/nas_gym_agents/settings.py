@@ -5,19 +5,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 
 from nas_gym.data.named import known_name
 from nas_gym.errors import ConfigurationError, NasGymError
+from nas_gym.store import public_address
 from nas_gym_agents.agent import SearchAgent
 from nas_gym_agents.explanation_budget import SHARE, Explain, ExplanationBudget
 from nas_gym_agents.registry import make_agent
 from nas_gym_envs import ArchitectureEnv, Budget
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
 
 DEFAULT_ENV = "nas_gym/Chain-Digits-v0"
 DEFAULT_AGENT = "maskable-ppo"
@@ -89,7 +87,7 @@ class SearchSettings:
         """Return the settings as JSON-ready data, without the password of the store."""
         data = asdict(self) | {"env_args": dict(self.env_args), "agent_args": dict(self.agent_args)}
         if self.store is not None:
-            data["store"] = _without_password(self.store)
+            data["store"] = public_address(self.store)
         if self.warm_start is None:  # as in runs from before there was this setting
             del data["warm_start"]
         plain: dict[str, Any] = json.loads(json.dumps(data, allow_nan=False))
@@ -181,28 +179,15 @@ def _absolute_store(store: str) -> str:
     return store if "://" in store else _absolute(store)
 
 
-def _without_password(store: str) -> str:
-    from nas_gym.store import without_password
-
-    url = _url(store)
-    public = None if url is None else without_password(url)
-    return store if public is None or public == url else public.render_as_string(hide_password=False)
-
-
-def _url(store: str) -> "URL | None":
-    """Return a store's address in parts; None: it is a file, or no address, as the store itself will say."""
+def _is_memory(store: str) -> bool:
+    """Return whether a store is a SQLite database without a file."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(store) if "://" in store else None
-    except ArgumentError:
-        return None
-
-
-def _is_memory(store: str) -> bool:
-    """Return whether a store is a SQLite database without a file."""
-    url = _url(store)
+        url = make_url(store) if "://" in store else None
+    except (ArgumentError, ValueError):  # no URL: the store itself says so
+        return False
     if url is None or url.get_backend_name() != "sqlite":
         return store == ":memory:"
     return not url.database or ":memory:" in url.database or url.query.get("mode") == "memory"

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from nas_gym.spaces import Prefix
 from nas_gym_agents.policy_outputs import log_probabilities
 
 LEAST_ENTROPY = 0.5  # of a policy that a search begins with; 1: all legal actions alike
@@ -60,38 +60,24 @@ def openness(policy: Any, env: gym.Env[Any, Any], *, masked: bool, seed: int, te
         seed: Of the draws.
         temperature: What its logits are divided by.
     """
+    from scipy.special import entr, softmax
+
     space, encoder = env.get_wrapper_attr("space"), env.get_wrapper_attr("encoder")
     generator = np.random.default_rng(seed)
-    episodes: list[tuple[int, ...]] = [()] * EPISODES
+    prefixes: list[Prefix] = [()] * EPISODES  # of the episodes that go on
     observations = [encoder.encode(())] * EPISODES
     shares: list[float] = []
-    while episodes:
-        slots = [space.next_slot(prefix) for prefix in episodes]
-        going = [place for place, slot in enumerate(slots) if slot is not None]
-        if not going:
-            break
-        masks = np.array([space.legal(episodes[place]) for place in going])
-        batch = np.array([observations[place] for place in going])
-        logits = log_probabilities(policy, batch, masks if masked else None) / temperature
-        chances = _softmax(np.where(masks, logits, -np.inf))
-        shares += _shares(chances, masks.sum(axis=1))
-        actions = [int(generator.choice(len(row), p=row)) for row in chances]
-        observations = [
-            encoder.advance(observations[place], slots[place], action)
-            for place, action in zip(going, actions, strict=True)
-        ]
-        episodes = [(*episodes[place], action) for place, action in zip(going, actions, strict=True)]
+    while prefixes:
+        masks = np.array([space.legal(prefix) for prefix in prefixes])
+        logits = log_probabilities(policy, np.array(observations), masks if masked else None) / temperature
+        chances = softmax(np.where(masks, logits, -np.inf), axis=1)
+        n_legal = masks.sum(axis=1)
+        shares += (entr(chances).sum(axis=1)[n_legal > 1] / np.log(n_legal[n_legal > 1])).tolist()
+        begun, prefixes, seen, observations = prefixes, [], observations, []
+        for prefix, observation, chance in zip(begun, seen, chances, strict=True):
+            action = int(generator.choice(len(chance), p=chance))
+            longer = (*prefix, action)
+            if space.next_slot(longer) is not None:
+                prefixes.append(longer)
+                observations.append(encoder.advance(observation, space.next_slot(prefix), action))
     return float(np.mean(shares)) if shares else 1.0
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-def _shares(chances: NDArray[np.float64], n_legal: NDArray[np.intp]) -> list[float]:
-    """Return the entropies of the decisions that leave a choice, as shares of the highest possible."""
-    open_ = n_legal > 1
-    powers = np.where(chances > 0, chances, 1.0)  # 0 log 0 is 0
-    entropies = -(powers * np.log(powers)).sum(axis=1)
-    return [float(share) for share in entropies[open_] / np.log(n_legal[open_])]

@@ -47,6 +47,14 @@ def test_a_password_is_used_and_not_written(store: str, written: str) -> None:
     assert SearchSettings.from_json(settings.to_json()).store == settings.to_json()["store"]
 
 
-@pytest.mark.parametrize("store", ["postgresql://ada@host/name?sslmode=require", "odd:// url", "/tmp/results.sqlite"])
+PLAIN = [
+    "postgresql://ada@host/name?sslmode=require",
+    "odd:// url",
+    "postgresql://host:port/name",
+    "/tmp/results.sqlite",
+]
+
+
+@pytest.mark.parametrize("store", PLAIN)
 def test_a_store_without_a_password_is_written_as_it_is(store: str) -> None:
     assert SearchSettings(store=store).to_json()["store"] == store

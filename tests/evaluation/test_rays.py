@@ -266,8 +266,8 @@ def test_a_node_that_dies_during_a_search(cluster: Any, rays: Callable[..., RayE
 
 @pytest.mark.slow
 def test_a_search_whose_node_dies_has_the_history_of_a_local_one(cluster: Any, tmp_path: Path) -> None:
-    placing = pytest.importorskip("nas_gym_agents.workers", reason="needs searches on workers")
     from nas_gym_agents import runner
+    from nas_gym_agents import workers as placing
     from nas_gym_agents.settings import SearchSettings
 
     settings = SearchSettings(agent="genetic", evaluations=24, seed=3, env_args={"epochs": 1}, explain="none")
